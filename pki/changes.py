@@ -1,0 +1,30 @@
+"""A number in the database that rises with every change other processes must notice.
+
+Signals stay in their process; a process that serves looks at the number every half second.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import F
+
+from pki.models import TrustVersion
+from pki.signals import trust_changed
+
+ROW = 1
+
+
+def announce_change() -> None:
+    """Raise the number in the caller's transaction; send `trust_changed` once it is committed."""
+    with transaction.atomic():
+        TrustVersion.objects.get_or_create(pk=ROW)
+        TrustVersion.objects.filter(pk=ROW).update(version=F("version") + 1)
+        transaction.on_commit(_send)
+
+
+def current_version() -> int:
+    return TrustVersion.objects.filter(pk=ROW).values_list("version", flat=True).first() or 0
+
+
+def _send() -> None:
+    trust_changed.send_robust(sender=None)

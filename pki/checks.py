@@ -1,0 +1,89 @@
+"""System checks: an unsafe start is refused, with an id and a sentence that says what to change.
+
+E001 looks at a file alone. The others look into the database, so Django runs them where a database
+is asked for (`check --database default`, `migrate`, `serve`), and they are silent before the first
+migration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
+from django.utils import timezone
+
+from pki import crl, keys, masterkey
+from pki.errors import MasterKeyError, MasterKeyMissingError
+from pki.models import CertificateAuthority, Endpoint, PrivateKey
+
+DatabaseCheck = Callable[[], Iterator[CheckMessage]]
+
+
+@register()
+def master_key_file(**_: Any) -> list[CheckMessage]:
+    """E001: the file may be read by others, or does not hold a key."""
+    try:
+        masterkey.load(settings.SIGNET_MASTER_KEY_FILE)
+    except MasterKeyMissingError:
+        return []  # before the first bootstrap; E002 speaks once there are keys
+    except MasterKeyError as error:
+        return [Error(str(error), id="pki.E001")]
+    return []
+
+
+@register(Tags.database)
+def database(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """E002, W001 and W002, where the tables exist."""
+    if "default" not in (databases or ()) or not _is_migrated():
+        return []
+    return [message for check in DATABASE_CHECKS for message in check()]
+
+
+def master_key_opens_keys() -> Iterator[CheckMessage]:
+    """E002: keys are wrapped under another master key, or there is none."""
+    if not PrivateKey.objects.exists():
+        return
+    try:
+        keys.require_master_key()
+    except MasterKeyError as error:
+        yield Error(str(error), id="pki.E002")
+
+
+def crls_are_fresh() -> Iterator[CheckMessage]:
+    """W001: a CRL has lived its life, so strict clients refuse everybody."""
+    now = timezone.now()
+    for authority in CertificateAuthority.objects.filter(certificate__not_after__gte=now):
+        newest = crl.latest(authority)
+        if newest is None or newest.next_update <= now:
+            yield Warning(
+                f"The CRL of {authority} is out of date.",
+                hint=f"Run: manage.py publish_crl --ca {authority.slug}",
+                id="pki.W001",
+            )
+
+
+def truststores_have_anchors() -> Iterator[CheckMessage]:
+    """W002: an endpoint asks for certificates and trusts nobody."""
+    asking = Endpoint.objects.filter(enabled=True).exclude(client_certificate="none")
+    for endpoint in asking.filter(truststore__anchors__isnull=True):
+        yield Warning(
+            f"Endpoint {endpoint} asks for certificates, and its trust store is empty.",
+            hint="Add a trust anchor to the store.",
+            id="pki.W002",
+        )
+
+
+DATABASE_CHECKS: tuple[DatabaseCheck, ...] = (
+    master_key_opens_keys,
+    crls_are_fresh,
+    truststores_have_anchors,
+)
+
+
+def _is_migrated() -> bool:
+    tables = set(connections["default"].introspection.table_names())
+    needed = (PrivateKey, CertificateAuthority, Endpoint)
+    return all(model._meta.db_table in tables for model in needed)

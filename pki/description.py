@@ -1,0 +1,35 @@
+"""What a certificate says of itself, in words for pages and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypedDict
+
+from cryptography import x509
+
+
+class Description(TypedDict):
+    subject: str
+    issuer: str
+    serial: str
+    sha256: str
+    not_before: str
+    not_after: str
+
+
+def serial_text(number: int) -> str:
+    """A serial number as small hexadecimal digits, the way our rows hold it."""
+    return f"{number:x}"
+
+
+def describe(der: bytes) -> Description:
+    """The facts in a DER certificate; times are ISO 8601 in UTC, names RFC 4514."""
+    certificate = x509.load_der_x509_certificate(der)
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": serial_text(certificate.serial_number),
+        "sha256": hashlib.sha256(der).hexdigest(),
+        "not_before": certificate.not_valid_before_utc.isoformat(),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+    }

@@ -1,0 +1,88 @@
+"""What a certificate calls its bearer: subject and alternative names, from our rows alone."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from django.conf import settings
+
+from pki import lint
+from pki.errors import ProfileError
+from pki.models import User
+from pki.profiles import Profile
+
+LONGEST_DEVICE = 64
+
+Names = tuple[x509.Name, tuple[x509.GeneralName, ...]]
+
+
+def names_of(
+    profile: Profile, *, owner: User | None, common_name: str = "", hosts: Sequence[str] = ()
+) -> Names:
+    """Subject and subjectAltName: a person's from their account, a server's from its hosts (its
+    common name defaults to the first), a CA's from `common_name`.
+
+    Refuses (ProfileError) what does not fit the profile, a disabled account, and text that cannot
+    stand in a certificate.
+    """
+    _refuse_misfits(profile, owner, common_name, hosts)
+    try:
+        if owner is not None:
+            return _person(owner)
+        if profile.is_for_servers:
+            return _subject(common_name or hosts[0]), tuple(map(_host, hosts))
+        return _subject(common_name), ()
+    except ValueError as error:
+        raise ProfileError(f"This name cannot be certified: {error}.") from None
+
+
+def server_hosts() -> list[str]:
+    """The names of this deployment; localhost also answers at its two addresses."""
+    hosts = list(settings.SIGNET_HOSTS)
+    if "localhost" in hosts:
+        hosts += [address for address in ("127.0.0.1", "::1") if address not in hosts]
+    return hosts
+
+
+def require_device(device: str) -> None:
+    """Refuse (ProfileError) a device name that is too long or has invisible characters."""
+    if len(device) > LONGEST_DEVICE or not lint.is_plain_text(device):
+        raise ProfileError(f"A device's name has up to {LONGEST_DEVICE} visible characters.")
+
+
+def _refuse_misfits(
+    profile: Profile, owner: User | None, common_name: str, hosts: Sequence[str]
+) -> None:
+    if (owner is not None) != profile.is_for_people:
+        raise ProfileError("People, and only people, get certificates that sign them in.")
+    if owner is not None and not owner.is_active:
+        raise ProfileError(f"The account of {owner} is disabled, so it gets no certificate.")
+    if bool(hosts) != profile.is_for_servers:
+        raise ProfileError("Servers, and only servers, get certificates that name hosts.")
+    if common_name and profile.is_for_people:
+        raise ProfileError("A person's certificate carries their username.")
+    if profile.is_ca and not common_name:
+        raise ProfileError("A CA needs a name.")
+
+
+def _person(owner: User) -> Names:
+    """The e-mail address goes where RFC 5280, 4.2.1.6 wants it. Who has none gets their own name
+    again as a directoryName: it is true, and verifiers that ask for some name there take it."""
+    subject = _subject(owner.username)
+    if owner.email:
+        return subject, (x509.RFC822Name(owner.email),)
+    return subject, (x509.DirectoryName(subject),)
+
+
+def _subject(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

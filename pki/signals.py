@@ -1,0 +1,15 @@
+"""What the PKI announces, after the transaction has been committed.
+
+A signal stays in its process. Other processes learn of the same change from the trust version
+in the database (`pki.changes`), so a receiver must treat a signal as speed, not as certainty.
+
+certificate_issued   sender=None, certificate_id: int, sha256: str
+certificate_revoked  sender=None, certificate_id: int, sha256: str, reason: str
+trust_changed        sender=None; some certificate, account, anchor, CRL or endpoint changed
+"""
+
+from django.dispatch import Signal
+
+certificate_issued = Signal()
+certificate_revoked = Signal()
+trust_changed = Signal()

@@ -1,0 +1,97 @@
+"""System checks: they speak, and they are silent before the first migration."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from django.core.checks import Tags, run_checks
+from django.db import connection
+from django.utils import timezone
+
+from pki import checks, crl, masterkey, truststore
+from pki.models import Endpoint, RevocationList
+from tests.factories import PKI, make_server_certificate
+
+
+def _ids(*, database: bool = True) -> list[str | None]:
+    messages = run_checks(tags=[Tags.database], databases=["default"]) if database else run_checks()
+    return [message.id for message in messages if (message.id or "").startswith("pki.")]
+
+
+def _endpoint(pki: PKI) -> Endpoint:
+    return Endpoint.objects.create(
+        name="main",
+        port=8443,
+        certificate=make_server_certificate(pki.issuing),
+        client_certificate="optional",
+        truststore=pki.truststore,
+        serves="main",
+    )
+
+
+def test_all_is_well(pki: PKI) -> None:
+    _endpoint(pki)
+    assert _ids() == []
+    assert checks.master_key_file() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"), [(0o600, []), (0o400, []), (0o640, ["pki.E001"]), (0o604, ["pki.E001"])]
+)
+def test_master_key_file_open_to_others(
+    settings, tmp_path: Path, mode: int, found: list[str]
+) -> None:
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "master.key"
+    masterkey.create(settings.SIGNET_MASTER_KEY_FILE)
+    settings.SIGNET_MASTER_KEY_FILE.chmod(mode)
+    assert [message.id for message in checks.master_key_file()] == found
+
+
+def test_master_key_file_before_the_first_start(settings, tmp_path: Path) -> None:
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "master.key"
+    assert checks.master_key_file() == []
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["missing", "another"])
+def test_master_key_does_not_open_the_keys(pki: PKI, settings, tmp_path: Path, made: bool) -> None:
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "other.key"
+    if made:
+        masterkey.create(settings.SIGNET_MASTER_KEY_FILE)
+    assert _ids() == ["pki.E002"]
+
+
+def test_stale_crl(pki: PKI, at: dt.datetime) -> None:
+    assert _ids() == []
+    RevocationList.objects.filter(authority=pki.issuing).update(
+        next_update=timezone.now() - dt.timedelta(seconds=1)
+    )
+    assert _ids() == ["pki.W001"]
+    crl.publish(authority=pki.issuing, actor="admin", at=at)
+    assert _ids() == []
+
+
+def test_endpoint_that_trusts_nobody(pki: PKI, at: dt.datetime) -> None:
+    endpoint = _endpoint(pki)
+    [anchor] = pki.truststore.anchors.all()
+    truststore.withdraw_anchor(actor="admin", anchor=anchor, at=at)
+    assert _ids() == ["pki.W002"]
+    Endpoint.objects.filter(pk=endpoint.pk).update(enabled=False)
+    assert _ids() == []
+
+
+def test_before_the_first_migration(
+    pki: PKI, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "gone.key"
+    assert _ids() == ["pki.E002"]
+    monkeypatch.setattr(connection.introspection, "table_names", lambda *_: [])
+    assert _ids() == []
+
+
+def test_database_is_asked_only_where_it_may_be(pki: PKI, settings, tmp_path: Path) -> None:
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "gone.key"
+    assert checks.database(databases=None) == []
+    assert checks.database(databases=["other"]) == []
+    assert checks.database(databases=["default"]) != []

@@ -1,0 +1,169 @@
+"""Who a connection is, and when it stops being that."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from pki import people as accounts
+from pki.errors import (
+    AccountDisabledError,
+    CertificateExpiredError,
+    CertificateNotTrustedError,
+    CertificateNotYetValidError,
+    CertificateRevokedError,
+    IdentityError,
+    NoCertificateError,
+    WrongPurposeError,
+)
+from pki.identity import identify, recheck, refusals
+from pki.models import Certificate
+from pki.revocation import revoke
+from tests import certs
+from tests.factories import PKI, People, make_device, make_identity, make_server_certificate
+
+
+def test_identify_alice(pki: PKI, people: People, at: dt.datetime) -> None:
+    laptop = make_device(people.alice, pki.issuing, device="laptop", at=at)
+    identity = identify(chain=laptop.chain, at=at)
+    assert identity.user_id == people.alice.pk
+    assert (identity.username, identity.name, identity.device) == ("alice", "Alice", "laptop")
+    assert identity.is_staff is False
+    assert identity.serial == f"{laptop.x509.serial_number:x}"
+    assert identity.not_after == laptop.x509.not_valid_after_utc
+
+
+def test_identify_with_leaf_alone(pki: PKI, people: People, at: dt.datetime) -> None:
+    """Browsers on NSS send no intermediate."""
+    laptop = make_device(people.alice, pki.issuing, at=at)
+    assert identify(chain=[laptop.der], at=at).username == "alice"
+
+
+def test_identify_takes_one_query(pki: PKI, people: People, at: dt.datetime) -> None:
+    laptop = make_device(people.alice, pki.issuing, at=at)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        identify(chain=laptop.chain, at=at)
+    assert len(queries) == 1
+
+
+@pytest.mark.parametrize("chain", [[], [b""]])
+def test_identify_without_certificate(db: None, chain: list[bytes], at: dt.datetime) -> None:
+    with pytest.raises(NoCertificateError):
+        identify(chain=chain, at=at)
+
+
+def test_identify_mallory_with_alices_name(pki: PKI, people: People, at: dt.datetime) -> None:
+    """Same subject, same issuer name, even the same serial: another CA is another CA."""
+    alice = make_device(people.alice, pki.issuing, at=at)
+    forged = certs.make_ca("Test Issuing").issue("alice", serial=alice.x509.serial_number)
+    assert identify(chain=alice.chain, at=at).username == "alice"
+    with pytest.raises(CertificateNotTrustedError):
+        identify(chain=[forged.der, *alice.chain], at=at)
+
+
+@pytest.mark.parametrize("garbage", [b"\x00", b"not a certificate", b"\x30\x82" * 9999])
+def test_identify_garbage(pki: PKI, garbage: bytes, at: dt.datetime) -> None:
+    with pytest.raises(CertificateNotTrustedError):
+        identify(chain=[garbage], at=at)
+
+
+def test_identify_with_one_bit_changed(pki: PKI, people: People, at: dt.datetime) -> None:
+    der = bytearray(make_device(people.alice, pki.issuing, at=at).der)
+    der[-1] ^= 1
+    with pytest.raises(CertificateNotTrustedError):
+        identify(chain=[bytes(der)], at=at)
+
+
+def test_identify_with_server_certificate(pki: PKI, at: dt.datetime) -> None:
+    server = make_server_certificate(pki.issuing, at=at)
+    with pytest.raises(WrongPurposeError):
+        identify(chain=[bytes(server.der)], at=at)
+
+
+def test_identify_with_ca_certificate(pki: PKI, at: dt.datetime) -> None:
+    with pytest.raises(WrongPurposeError):
+        identify(chain=[bytes(pki.issuing.certificate.der)], at=at)
+
+
+def test_server_certificate_with_owner_is_nobody(pki: PKI, people: People, at: dt.datetime) -> None:
+    """The profile decides, even if a row was given an owner."""
+    server = make_server_certificate(pki.issuing, at=at)
+    Certificate.objects.filter(pk=server.pk).update(owner=people.admin)
+    with pytest.raises(WrongPurposeError):
+        identify(chain=[bytes(server.der)], at=at)
+
+
+def test_identify_at_the_edges_of_validity(pki: PKI, people: People, at: dt.datetime) -> None:
+    laptop = make_device(people.alice, pki.issuing, at=at)
+    first, last = laptop.x509.not_valid_before_utc, laptop.x509.not_valid_after_utc
+    assert identify(chain=laptop.chain, at=last).username == "alice"
+    with pytest.raises(CertificateExpiredError):
+        identify(chain=laptop.chain, at=last + dt.timedelta(seconds=1))
+    with pytest.raises(CertificateNotYetValidError):
+        identify(chain=laptop.chain, at=first - dt.timedelta(seconds=1))
+
+
+def test_identify_after_revocation(pki: PKI, people: People, at: dt.datetime) -> None:
+    laptop = make_device(people.alice, pki.issuing, at=at)
+    phone = make_device(people.alice, pki.issuing, device="phone", at=at)
+    assert identify(chain=laptop.chain, at=at)
+    revoke(actor="alice", certificate=laptop.certificate, reason="superseded", at=at)
+    with pytest.raises(CertificateRevokedError):
+        identify(chain=laptop.chain, at=at)
+    assert identify(chain=phone.chain, at=at).device == "phone"
+
+
+def test_revocation_of_ca_reaches_everybody_below(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    identity = make_identity(people.alice, pki.issuing, at=at)
+    recheck(identity, at=at)
+    revoke(actor="admin", certificate=pki.issuing.certificate, reason="cACompromise", at=at)
+    with pytest.raises(CertificateRevokedError):
+        recheck(identity, at=at)
+
+
+def test_recheck_after_account_was_disabled(pki: PKI, people: People, at: dt.datetime) -> None:
+    identity = make_identity(people.alice, pki.issuing, at=at)
+    recheck(identity, at=at)
+    accounts.disable_person(actor="admin", user=people.alice, at=at)
+    with pytest.raises(AccountDisabledError):
+        recheck(identity, at=at)
+
+
+def test_recheck_of_unknown_certificate(pki: PKI, people: People, at: dt.datetime) -> None:
+    identity = make_identity(people.alice, pki.issuing, at=at)
+    Certificate.objects.filter(pk=identity.certificate_id).delete()
+    with pytest.raises(CertificateNotTrustedError):
+        recheck(identity, at=at)
+
+
+def test_refusals_of_many_in_one_query(pki: PKI, people: People, at: dt.datetime) -> None:
+    good = [make_identity(user, pki.issuing, at=at) for user in (people.alice, people.bob)]
+    bad = make_identity(people.charlie, pki.issuing, at=at)
+    assert refusals([*good, bad], at=at) == {}
+    certificate = Certificate.objects.get(pk=bad.certificate_id)
+    revoke(actor="admin", certificate=certificate, reason="unspecified", at=at)
+    with CaptureQueriesContext(connection) as queries:
+        refused = refusals([*good, bad], at=at)
+    assert len(queries) == 1
+    assert {sha256: type(error) for sha256, error in refused.items()} == {
+        bad.sha256: CertificateRevokedError
+    }
+
+
+def test_refusals_of_nobody(db: None, at: dt.datetime) -> None:
+    assert refusals([], at=at) == {}
+
+
+def test_every_refusal_has_its_own_code() -> None:
+    kinds = [IdentityError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    codes = [kind.code for kind in kinds]
+    assert len(set(codes)) == len(codes)
