@@ -1,0 +1,147 @@
+"""Daphne on ports of our own: how it listens, what a scope tells, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from daphne.server import Server as DaphneServer
+from twisted.internet import reactor
+from twisted.logger import LogLevel, globalLogPublisher
+
+from project.tls.http import Factory
+from project.tls.inbox import Inbox, Message
+from project.tls.listeners import Listeners, Wanted
+from project.tls.websocket import WebSocket
+
+logger = logging.getLogger("project.tls")
+
+MESSAGE_BYTES = 64 * 1024
+SEND_BACKLOG = 1024 * 1024
+CLOSE_SECONDS = 5.0
+STOP_SECONDS = 5.0
+
+Application = Callable[..., Awaitable[None]]
+Background = Callable[[Listeners], Coroutine[Any, Any, None]]
+
+
+class Server(DaphneServer):
+    """Serves `application` on what is `wanted`; `background` runs beside it from the start."""
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        wanted: Sequence[Wanted],
+        background: Background | None = None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(
+            application,
+            endpoints=["ours"],  # Daphne insists on one; these strings it would parse itself
+            signal_handlers=False,
+            ready_callable=self._begin,
+            server_name="",
+            websocket_timeout=-1,
+            websocket_connect_timeout=10,
+            ping_interval=25,
+            ping_timeout=20,
+            websocket_max_message_size=MESSAGE_BYTES,
+            websocket_max_frame_size=MESSAGE_BYTES,
+        )
+        self.endpoints: list[str] = []
+        self.ports = Listeners()
+        self._wanted, self._background, self._ready = wanted, background, ready
+        self._stopping: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- begin and end ------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Just before the event loop runs. A port that cannot be had raises ListenError here."""
+        loop = asyncio.get_event_loop()
+        globalLogPublisher.addObserver(_log_failures)
+        self.http_factory = Factory(self)
+        self.ws_factory.protocol = WebSocket
+        self.ws_factory.setProtocolOptions(
+            versions=[13],
+            allowNullOrigin=False,
+            failByDrop=False,
+            echoCloseCodeReason=True,
+            closeHandshakeTimeout=CLOSE_SECONDS,
+        )
+        self.ports.factory = self.http_factory
+        loop.run_until_complete(self.ports.start(self._wanted))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        if self._background is not None:
+            self._tasks.append(loop.create_task(self._background(self.ports)))
+        self._ready()
+
+    def _on_signal(self, number: int) -> None:
+        if self._stopping is not None:
+            logger.warning("Stopping at once.")
+            os._exit(128 + number)
+        self._stopping = asyncio.get_running_loop().create_task(self._stop())
+
+    async def _stop(self) -> None:
+        """Accept no more, let answers finish and sockets close, then end."""
+        logger.info("Stopping.")
+        for task in self._tasks:
+            task.cancel()
+        await self.ports.stop(patience=STOP_SECONDS)
+        reactor.stop()
+
+    def application_checker(self) -> None:
+        """Daphne's once-a-second round. An error in it must not make it the last one."""
+        try:
+            super().application_checker()
+        except Exception:
+            logger.exception("The round of the applications was cut short.")
+            reactor.callLater(1, self.application_checker)
+
+    def kill_all_applications(self) -> Any:
+        """Daphne's own trips over a connection without an application."""
+        for details in self.connections.values():
+            if (task := details.get("application_instance")) is not None:
+                task.cancel()
+
+    # --- one request or WebSocket -------------------------------------------------------------
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Inbox:
+        """The one place where a scope is completed and an application begins."""
+        connection = protocol.transport.connection
+        scope["asgi"] = {"version": "3.0"}
+        scope["extensions"] = dict(connection.extensions)
+        secure = "s" if connection.settings.tls else ""
+        if scope["type"] == "websocket":
+            scope["scheme"] = "ws" + secure
+            scope["extensions"]["websocket.http.response"] = {}
+        else:
+            scope["scheme"] = "http" + secure
+        inbox = Inbox(connection)
+        send = partial(self._send, protocol, connection)
+        self.connections[protocol]["application_instance"] = asyncio.ensure_future(
+            self.application(scope, inbox.get, send)
+        )
+        return inbox
+
+    async def _send(self, protocol: Any, connection: Any, message: Message) -> None:
+        """Pass a message on; wait while the peer is far behind, so that memory stays bounded."""
+        await self.handle_reply(protocol, message)
+        if message["type"] == "websocket.send":
+            await connection.drain(limit=SEND_BACKLOG)
+        elif message["type"] == "http.response.body":
+            await connection.drain()
+
+
+def _log_failures(event: dict[str, Any]) -> None:
+    """Twisted's own log is off (autobahn writes a line for whatever a peer does wrong), but an
+    error that nobody handled must be seen."""
+    if event.get("log_level") == LogLevel.critical and "log_failure" in event:
+        logger.error("Unhandled error: %s", event["log_failure"].getTraceback())

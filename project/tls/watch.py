@@ -1,0 +1,140 @@
+"""Keeps the ports of a serving process in step with the database.
+
+A change is noticed at once when this process made it (`trust_changed`) and within half a second
+when another did (the trust version). Contexts are rebuilt in a thread; new connections use them,
+live ones go on. While the database cannot be read, the old state keeps serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
+
+from pki import changes, crl
+from pki.signals import trust_changed
+from project.tls import configuration
+from project.tls.configuration import REFUSALS
+from project.tls.listeners import Listeners, Wanted
+
+logger = logging.getLogger("project.tls")
+POLL_SECONDS = 0.5
+CRL_SECONDS = 60.0
+RETRY_SECONDS = 5.0  # after a port or a key could not be had
+NEVER = float("inf")
+Result = TypeVar("Result")
+
+
+class Watch:
+    def __init__(self, *, version: int) -> None:
+        """`version` is the trust version that was read before the endpoints were."""
+        self._applied = self._announced = version
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watch")
+        self._wake = asyncio.Event()
+        self._is_announcing = False
+        self._complaints: set[str] = set()
+        self._crl_at = 0.0
+        self._retry_at = NEVER
+
+    async def run(self, ports: Listeners) -> None:
+        """Goes on until it is cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def wake(**_: Any) -> None:
+            if not self._is_announcing:
+                loop.call_soon_threadsafe(self._wake.set)
+
+        trust_changed.connect(wake)
+        try:
+            while True:
+                await self._turn(ports)
+                await self._pause()
+        finally:
+            trust_changed.disconnect(wake)
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _turn(self, ports: Listeners) -> None:
+        try:
+            await self._publish_due()
+            version = await self._in_thread(changes.current_version)
+            if version != self._applied or time.monotonic() >= self._retry_at:
+                await self._apply(ports)
+                self._applied = version
+            if version != self._announced:
+                self._announced = version
+                await self._in_thread(self._announce)
+        except (DatabaseError, OSError, *REFUSALS) as error:
+            self._complain(f"{type(error).__name__}: {error}")
+        except Exception:
+            self._complain("unexpected error", exc_info=True)
+        else:
+            if self._retry_at == NEVER:
+                self._complaints.clear()
+
+    async def _apply(self, ports: Listeners) -> None:
+        wanted = await self._in_thread(self._load)
+        ports_are_had = await ports.apply(self._keep(ports, wanted))
+        is_whole = ports_are_had and None not in wanted.values()
+        self._retry_at = NEVER if is_whole else time.monotonic() + RETRY_SECONDS
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+        except TimeoutError:
+            return
+        finally:
+            self._wake.clear()
+
+    async def _publish_due(self) -> None:
+        if time.monotonic() - self._crl_at >= CRL_SECONDS:
+            self._crl_at = time.monotonic()
+            await self._in_thread(lambda: crl.publish_due(at=timezone.now()))
+
+    def _load(self) -> dict[str, Wanted | None]:
+        """What is wanted now. An endpoint that cannot be prepared is None: it stays as it is."""
+        wanted: dict[str, Wanted | None] = {}
+        for row in configuration.rows():
+            try:
+                wanted[row.name] = configuration.prepare(row)
+            except REFUSALS as error:
+                wanted[row.name] = None
+                self._complain(str(error))
+        return wanted
+
+    @staticmethod
+    def _keep(ports: Listeners, wanted: dict[str, Wanted | None]) -> list[Wanted]:
+        whole = [one for one in wanted.values() if one is not None]
+        broken = [name for name, one in wanted.items() if one is None]
+        old = [ports.endpoints[name] for name in broken if name in ports.endpoints]
+        return whole + [Wanted(endpoint.settings, endpoint.contexts) for endpoint in old]
+
+    def _announce(self) -> None:
+        """Tell this process. For a change of its own this is the second time, which does no harm:
+        a change of another process may have come between."""
+        self._is_announcing = True
+        try:
+            for receiver, result in trust_changed.send_robust(sender=None):
+                if isinstance(result, Exception):
+                    logger.error("%r failed on trust_changed", receiver, exc_info=result)
+        finally:
+            self._is_announcing = False
+
+    def _complain(self, trouble: str, *, exc_info: bool = False) -> None:
+        """Once for each trouble until all is well again, not twice a second."""
+        if trouble not in self._complaints:
+            logger.error("Serving goes on as it was. %s", trouble, exc_info=exc_info)
+        self._complaints.add(trouble)
+
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _fresh, call)
+
+
+def _fresh(call: Callable[[], Result]) -> Result:
+    close_old_connections()
+    return call()

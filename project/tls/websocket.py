@@ -1,0 +1,149 @@
+"""Daphne's WebSocket, with what ASGI and RFC 6455 say and it leaves out.
+
+Denial responses, headers of `websocket.accept`, the reason of a close, every close code that RFC
+6455 lets a server send, empty messages, close frames (not a reset) for what the peer does wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from autobahn.util import encode_truncate
+from daphne.ws_protocol import WebSocketProtocol
+
+CLOSE_REASON_BYTES = 123
+FORBIDDEN_CODES = {1004, 1005, 1006, 1015}
+HeaderList = Iterable[tuple[bytes, bytes]]
+
+
+class WebSocket(WebSocketProtocol):
+    handshake_deferred: Any = None
+    _denial: dict[str, Any] | None = None
+
+    # --- from the peer ------------------------------------------------------------------------
+
+    def makeConnection(self, transport: Any) -> None:
+        transport.unregisterProducer()  # the HTTP channel, which has nothing to produce any more
+        super().makeConnection(transport)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        server = getattr(self, "server", None)
+        if server is not None and self in server.connections:  # else it never became one
+            super().onClose(wasClean, 1005 if code is None else code, reason)
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """After a complete close handshake end TCP in order too: browsers then report a clean
+        close. A peer that does not hang up is cut by the connection's own timer."""
+        super().dropConnection(abort=abort and not self.wasClean)
+
+    def failHandshake(
+        self, reason: str, code: int = 400, responseHeaders: Iterable[tuple[str, str]] | None = None
+    ) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in responseHeaders or ()]
+        if any(name == b"Sec-WebSocket-Version" for name, _ in headers):
+            code = HTTPStatus.UPGRADE_REQUIRED  # RFC 6455, 4.4
+            headers.append((b"Upgrade", b"websocket"))
+        if reason.startswith("WebSocket connection denied: origin"):
+            code = HTTPStatus.FORBIDDEN
+        self._respond(code, headers, reason.encode())
+
+    # --- from the application -----------------------------------------------------------------
+
+    def handle_reply(self, message: Mapping[str, Any]) -> None:
+        if self.state == self.STATE_CONNECTING:
+            self._answer_handshake(message)
+        elif message["type"] == "websocket.send":
+            self._send_message(message)
+        elif message["type"] == "websocket.close":
+            self.close_with(message.get("code") or 1000, message.get("reason") or "")
+        elif self.state == self.STATE_OPEN:
+            raise ValueError(f"{message['type']} is not for an accepted WebSocket")
+
+    def handle_exception(self, exception: BaseException) -> None:
+        if self.state == self.STATE_CONNECTING:
+            self._respond(HTTPStatus.INTERNAL_SERVER_ERROR, (), b"Internal server error")
+        else:
+            self.close_with(1011, "internal error")
+
+    def close_with(self, code: int, reason: str = "") -> None:
+        """Begin the close handshake; nothing happens if it has begun already."""
+        if not 1000 <= code <= 4999 or code in FORBIDDEN_CODES:
+            raise ValueError(f"{code} cannot be sent as a close code")
+        if self.state == self.STATE_OPEN:
+            said = encode_truncate(reason, CLOSE_REASON_BYTES) if reason else None
+            self.sendCloseFrame(code=code, reasonUtf8=said, isReply=False)
+
+    def going_away(self) -> None:
+        if self.state == self.STATE_CONNECTING:
+            self._respond(HTTPStatus.SERVICE_UNAVAILABLE, (), b"The server is stopping.")
+        else:
+            self.close_with(1001, "the server is stopping")
+
+    def serverReject(self) -> None:
+        """The application has not answered in time."""
+        self._respond(HTTPStatus.SERVICE_UNAVAILABLE, (), b"The server did not answer in time.")
+
+    def serverClose(self, code: int | None = None) -> None:
+        self.close_with(1000 if code is None else code)
+
+    def _answer_handshake(self, message: Mapping[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._accept(message.get("subprotocol"), message.get("headers") or ())
+        elif kind == "websocket.close":
+            self._respond(HTTPStatus.FORBIDDEN, (), b"Refused.")
+        elif kind == "websocket.http.response.start" and self._denial is None:
+            self._denial = {**message, "body": b""}
+        elif kind == "websocket.http.response.body" and self._denial is not None:
+            self._denial["body"] += message.get("body", b"")
+            if not message.get("more_body", False):
+                status, headers = self._denial["status"], self._denial.get("headers") or ()
+                self._respond(status, headers, self._denial["body"])
+        else:
+            raise ValueError(f"{kind} is no answer to a WebSocket handshake")
+
+    def _accept(self, subprotocol: str | None, headers: HeaderList) -> None:
+        if subprotocol is not None and subprotocol not in self.websocket_protocols:
+            raise ValueError(f"The client did not offer the subprotocol {subprotocol!r}")
+        more: dict[str, list[str]] = {}
+        for name, value in headers:
+            more.setdefault(_field(name), []).append(_field(value))
+        deferred, self.handshake_deferred = self.handshake_deferred, None
+        deferred.callback((subprotocol, more))
+
+    def _respond(self, status: int, headers: HeaderList, body: bytes) -> None:
+        """Answer the handshake with an HTTP response and close."""
+        lines = [f"HTTP/1.1 {int(status)} {_phrase(status)}"]
+        given = [(_field(name), _field(value)) for name, value in headers]
+        if not any(name.lower() == "content-type" for name, _ in given):
+            given.append(("Content-Type", "text/plain; charset=utf-8"))
+        given = [pair for pair in given if pair[0].lower() not in ("content-length", "connection")]
+        given += [("Content-Length", str(len(body))), ("Connection", "close")]
+        lines += [f"{name}: {value}" for name, value in given]
+        self.handshake_deferred = None
+        self.wasNotCleanReason = f"refused with {int(status)}"
+        self.sendData("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        self.dropConnection(abort=False)
+
+    def _send_message(self, message: Mapping[str, Any]) -> None:
+        text, data = message.get("text"), message.get("bytes")
+        if (text is None) == (data is None):
+            raise ValueError("websocket.send needs either text or bytes")
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(data if text is None else text.encode(), isBinary=text is None)
+
+
+def _field(raw: bytes) -> str:
+    text = raw.decode("latin-1")
+    if "\r" in text or "\n" in text:
+        raise ValueError("A header must not contain line breaks.")
+    return text
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"

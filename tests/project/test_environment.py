@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from project import environment
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("yes", True), ("TRUE", True), ("0", False), ("", False)]
+)
+def test_boolean_is_read(text, value):
+    assert environment.boolean("X", default=not value, environ={"X": text}) is value
+
+
+def test_missing_values_take_the_default():
+    assert environment.boolean("X", default=True, environ={}) is True
+    assert environment.port("X", default=8443, environ={}) == 8443
+    assert environment.hosts("X", default="localhost", environ={}) == ["localhost"]
+    assert environment.url("X", schemes={"redis"}, environ={}) is None
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (lambda e: environment.boolean("X", default=False, environ=e), "maybe"),
+        (lambda e: environment.port("X", default=1, environ=e), "0"),
+        (lambda e: environment.port("X", default=1, environ=e), "65536"),
+        (lambda e: environment.port("X", default=1, environ=e), "８４４３"),
+        (lambda e: environment.port("X", default=1, environ=e), "https"),
+        (lambda e: environment.hosts("X", default="a", environ=e), " , "),
+        (lambda e: environment.hosts("X", default="a", environ=e), "ex ample.org"),
+        (lambda e: environment.hosts("X", default="a", environ=e), "https://example.org"),
+        (lambda e: environment.hosts("X", default="a", environ=e), "-example.org"),
+        (lambda e: environment.url("X", schemes={"redis"}, environ=e), "http://x"),
+    ],
+)
+def test_wrong_value_stops_the_start_and_names_the_variable(read, text):
+    with pytest.raises(ImproperlyConfigured, match="X"):
+        read({"X": text})
+
+
+def test_wrong_url_does_not_show_its_password():
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        environment.url("X", schemes={"redis"}, environ={"X": "mysql://user:hunter2@host/"})
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_hosts_are_small_letters_and_said_once():
+    read = environment.hosts(
+        "X", default="a", environ={"X": "Chat.Example.org, ::1,chat.example.org"}
+    )
+    assert read == ["chat.example.org", "::1"]

@@ -1,0 +1,227 @@
+"""WebSockets through the real server, as the `websockets` library and raw bytes see them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.project.tls.conftest import receive_all
+
+
+def open_socket(serving, path="/", who=None, **options) -> Any:
+    url = f"wss://localhost:{serving.secure}{path}"
+    options.setdefault("compression", None)
+    return connect(url, ssl=serving.world.client(who), **options)
+
+
+async def closing(socket) -> Any:
+    while True:
+        try:
+            await socket.recv()
+        except ConnectionClosed as closed:
+            return closed
+
+
+async def test_echo_with_scheme_header_and_subprotocol(serving):
+    async with open_socket(serving, subprotocols=["signet.v1.json"]) as socket:
+        assert socket.response.headers["X-Scheme"] == "wss"
+        assert "Server" not in socket.response.headers
+        assert socket.subprotocol == "signet.v1.json"
+        for message in ("héllo", b"\x00\xff", "x" * 65536):
+            await socket.send(message)
+            assert await socket.recv() == message
+
+
+@pytest.mark.parametrize("message", ["", b""])
+async def test_empty_messages_pass_both_ways(serving, message):
+    async with open_socket(serving) as socket:
+        await socket.send(message)
+        assert await asyncio.wait_for(socket.recv(), 5) == message
+
+
+async def test_plain_endpoint_has_ws(serving):
+    async with connect(f"ws://localhost:{serving.plain}/", compression=None) as socket:
+        assert socket.response
+        assert socket.response.headers["X-Scheme"] == "ws"
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1013, 4501])
+async def test_close_reaches_the_peer_with_code_and_reason(serving, code):
+    async with open_socket(serving) as socket:
+        await socket.send(f"close {code} certificate revoked ünd more")
+        closed = await closing(socket)
+    assert (closed.rcvd.code, closed.rcvd.reason) == (code, "certificate revoked ünd more")
+    assert closed.sent.code == code  # a complete close handshake
+
+
+async def test_peers_close_code_is_answered_and_told_to_the_application(serving):
+    async with open_socket(serving) as socket:
+        await socket.close(4321, "enough")
+        assert socket.close_code == 4321
+    await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(lambda: serving.get("/")["seen"]["code"]) == 4321
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+async def test_too_large_message_is_1009(serving, fragments):
+    async with open_socket(serving) as socket:
+        whole = "x" * 65537
+        size = len(whole) // fragments + 1
+        parts = [whole[i : i + size] for i in range(0, len(whole), size)]
+        await socket.send(parts if fragments > 1 else whole)
+        closed = await closing(socket)
+    assert closed.rcvd.code == 1009
+
+
+async def test_huge_frame_is_1009_too(serving):
+    async with open_socket(serving) as socket:
+        sending = asyncio.create_task(socket.send(b"x" * 20_000_000))
+        closed = await closing(socket)
+        sending.cancel()
+    assert closed.rcvd.code == 1009
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\xf1\x80abcd", 1002),  # reserved bits
+        (b"\x83\x80abcd", 1002),  # unknown opcode
+        (b"\x81\x01x", 1002),  # not masked
+        (b"\x81\x82\x00\x00\x00\x00\xc3\x28", 1007),  # no UTF-8
+    ],
+)
+def test_what_the_peer_does_wrong_is_answered_by_a_close_frame(serving, frame, code):
+    with serving.connect() as client:
+        client.sendall(upgrade())
+        assert read_head(client).startswith(b"HTTP/1.1 101 ")
+        client.sendall(frame)
+        answer = client.recv(200)
+    assert answer[0] == 0x88
+    assert int.from_bytes(answer[2:4]) == code
+
+
+async def test_denial_response_reaches_the_peer(serving):
+    with pytest.raises(InvalidStatus) as refusal:
+        await open_socket(serving, "/deny")
+    response = refusal.value.response
+    assert (response.status_code, response.body) == (401, b"no certificate")
+    assert response.headers["X-Why"] == "because"
+    assert response.headers["Content-Length"] == "14"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/refuse", 403), ("/boom", 500)])
+async def test_refused_and_crashed_handshakes_are_answered(serving, path, status):
+    with pytest.raises(InvalidStatus) as refusal:
+        await asyncio.wait_for(open_socket(serving, path), 5)
+    assert refusal.value.response.status_code == status
+
+
+async def test_crash_after_accept_is_1011(serving):
+    async with open_socket(serving) as socket:
+        await socket.send("crash")
+        assert (await closing(socket)).rcvd.code == 1011
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"Sec-WebSocket-Version": "8"}, b"426"),
+        ({"Sec-WebSocket-Version": "99"}, b"426"),
+        ({"Sec-WebSocket-Key": "short"}, b"400"),
+        ({"Origin": "null"}, b"403"),
+        ({"Connection": "keep-alive"}, b"400"),
+    ],
+)
+def test_bad_handshakes_are_told_what_is_wrong(serving, change, status):
+    with serving.connect() as client:
+        client.sendall(upgrade(**change))
+        answer = receive_all(client)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"Connection: close\r\n" in answer
+    assert (b"Sec-WebSocket-Version: 13\r\n" in answer) is (status == b"426")
+
+
+def test_clean_end_of_tcp_after_the_close_handshake(serving):
+    """A reset here makes browsers report wasClean=false."""
+    with serving.connect() as client:
+        client.sendall(upgrade())
+        read_head(client)
+        client.sendall(masked(0x81, b"close 4501 x"))
+        assert client.recv(200)[:4] == b"\x88\x03\x11\x95"
+        client.sendall(masked(0x88, b"\x11\x95"))
+        assert client.recv(10) == b""
+        client.unwrap()
+
+
+def test_peer_that_never_closes_is_left_behind(serving):
+    with serving.connect() as client:
+        client.settimeout(15)
+        client.sendall(upgrade())
+        read_head(client)
+        client.sendall(masked(0x81, b"close 4501 x"))
+        began = time.monotonic()
+        receive = b"-"
+        while receive:
+            try:
+                receive = client.recv(200)
+            except OSError:
+                break
+    assert time.monotonic() - began < 12
+
+
+async def test_flood_to_a_busy_application_stops_the_sender(serving):
+    before = await asyncio.to_thread(lambda: serving.get("/")["rss"])
+    socket = await open_socket(serving, "/sleepy", ping_interval=None)
+    sent = 0
+    try:
+        async with asyncio.timeout(3):
+            while True:
+                await socket.send(b"x" * 60_000)
+                sent += 1
+    except TimeoutError:
+        pass
+    after = await asyncio.to_thread(lambda: serving.get("/")["rss"])
+    assert sent < 500  # of what would have been thousands
+    assert after < before + 30_000
+    socket.transport.abort()
+
+
+def test_application_waits_for_a_peer_that_reads_nothing(serving):
+    before = serving.get("/")["rss"]
+    with serving.connect() as client:
+        client.sendall(upgrade("/flood"))
+        time.sleep(2)
+        first = serving.get("/")["seen"]["flooded"]
+        time.sleep(0.5)
+        answer = serving.get("/")
+        assert answer["seen"]["flooded"] == first < 1000
+        assert answer["rss"] < before + 30_000
+
+
+def upgrade(path="/", **change: str) -> bytes:
+    headers = {
+        "Host": "localhost",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Version": "13",
+    } | change
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def read_head(client: socket.socket) -> bytes:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += client.recv(1)
+    return head
+
+
+def masked(first: int, payload: bytes) -> bytes:
+    return bytes([first, 0x80 | len(payload)]) + b"\x00" * 4 + payload
