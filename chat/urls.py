@@ -1,0 +1,10 @@
+"""The pages of the chat."""
+
+from django.urls import path
+
+from chat import views
+
+urlpatterns = [
+    path("", views.chat, name="chat"),
+    path("rooms/<str:slug>/", views.chat, name="room"),
+]

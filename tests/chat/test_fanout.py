@@ -1,0 +1,302 @@
+"""News between processes: fast where the channel layer works, and no loss where it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from contextlib import contextmanager
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+
+from chat import fanout, hub, services
+from chat.fanout import News, Note, _packed, _unpacked
+from chat.models import Room
+from chat.protocol import JSON
+from chat.standing import standings
+from tests.chat.test_hub import Ear
+from tests.services import skip_without
+
+pytestmark = pytest.mark.django_db(transaction=True)
+database = sync_to_async
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextmanager
+def redis_server(port):
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def layer_at(url):
+    return {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {
+                "hosts": [{"address": url, "socket_timeout": 30}],
+                "prefix": uuid.uuid4().hex,
+                "symmetric_encryption_keys": ["a secret of the tests"],
+            },
+        }
+    }
+
+
+@pytest.fixture
+def redis_url():
+    """The Redis of REDIS_URL, or one of the test's own."""
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+    elif shutil.which("redis-server"):
+        port = free_port()
+        with redis_server(port):
+            yield f"redis://127.0.0.1:{port}/0"
+    else:
+        skip_without("Redis (REDIS_URL, or the program redis-server)")
+
+
+@pytest.fixture
+def redis(redis_url, settings):
+    settings.CHANNEL_LAYERS = layer_at(redis_url)
+
+
+@pytest.fixture
+def broken(settings):
+    """A channel layer that refuses every connection."""
+    settings.CHANNEL_LAYERS = layer_at(f"redis://127.0.0.1:{free_port()}/0")
+
+
+class Elsewhere(hub.Hub):
+    """A hub of another process: announcements here do not reach it directly."""
+
+    def _start(self):
+        super()._start()
+        fanout.detach(self)
+
+    def _stop(self):
+        fanout.attach(self)
+        super()._stop()
+
+
+@pytest.fixture
+async def processes():
+    """Two hubs, as of two processes, and ears in them."""
+    hubs = [hub.Hub(heartbeat=3600), Elsewhere(heartbeat=3600)]
+    ears = []
+
+    async def listen(number, identity):
+        ear = Ear(identity)
+        hubs[number].admit(ear.connection)
+        hubs[number].open(ear.connection, await database(standings)([identity.user_id]))
+        ears.append((hubs[number], ear))
+        return ear
+
+    listen.hubs = hubs
+    yield listen
+    for subject, ear in ears:
+        subject.remove(ear.connection)
+    await asyncio.sleep(0)
+    layer = get_channel_layer()
+    if hasattr(layer, "close_pools"):
+        await layer.close_pools()
+
+
+async def until(condition, seconds=5):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+async def joined(subject):
+    """The hub is in the group of the channel layer."""
+    await until(lambda: subject.line._channel is not None)
+    await asyncio.sleep(0.1)
+
+
+async def post(actor, room, at, count=1):
+    def work():
+        for _ in range(count):
+            services.post_message(
+                actor=actor, room=room, client_id=str(uuid.uuid4()), body="hello", at=at
+            )
+
+    await database(work)()
+
+
+class TestOnRedis:
+    async def test_two_hubs_deliver_the_same_log(self, redis, cast, den, at, processes):
+        here, there = await processes(0, cast.alice), await processes(1, cast.bob)
+        await joined(processes.hubs[1])
+        await post(cast.alice, den, at, count=30)
+        await until(lambda: there.seqs[-1:] == [32] and here.seqs[-1:] == [32])
+        assert here.seqs == there.seqs == list(range(3, 33))
+
+    async def test_who_joins_and_leaves_here_is_heard_there(
+        self, redis, cast, square, at, processes
+    ):
+        await processes(0, cast.alice)
+        there = await processes(1, cast.bob)
+        await joined(processes.hubs[1])
+
+        await database(services.join)(actor=cast.bob, room=square, at=at)
+        await until(lambda: there.seqs == [2])
+        await post(cast.alice, square, at)
+        await until(lambda: there.seqs == [2, 3])
+        await database(services.leave)(actor=cast.bob, room=square, at=at)
+        await until(lambda: there.seqs == [2, 3, 4])
+        await post(cast.alice, square, at)
+        await asyncio.sleep(0.3)
+        assert there.seqs == [2, 3, 4]
+
+    async def test_typing_and_read_marks_pass_and_do_not_come_twice(
+        self, redis, cast, den, at, processes
+    ):
+        here, there = await processes(0, cast.bob), await processes(1, cast.bob)
+        alice = await processes(1, cast.alice)
+        await joined(processes.hubs[1])
+        await post(cast.alice, den, at)
+        await database(services.mark_read)(
+            actor=cast.bob, room=den, seq=3, connection=here.connection.key
+        )
+        await database(services.show_typing)(actor=cast.bob, room=den)
+        await until(lambda: there.frames("read") and alice.frames("typing"))
+        await asyncio.sleep(0.2)
+        assert len(there.frames("read")) == len(alice.frames("typing")) == 1
+        assert here.frames("read") == here.frames("typing") == there.frames("typing") == []
+
+    async def test_announcement_without_any_hub_here_reaches_the_others(
+        self, redis, cast, den, at, processes
+    ):
+        there = await processes(1, cast.bob)
+        await joined(processes.hubs[1])
+        await post(cast.alice, den, at)
+        await until(lambda: there.seqs == [3])
+
+    async def test_no_message_text_passes_the_layer(
+        self, redis, cast, den, at, processes, monkeypatch
+    ):
+        sent = []
+        real = fanout._send
+
+        async def send(layer, message):
+            sent.append(message)
+            await real(layer, message)
+
+        monkeypatch.setattr(fanout, "_send", send)
+        await processes(0, cast.alice)
+        await post(cast.alice, den, at)
+        await until(lambda: sent)
+        assert "hello" not in str(sent)
+
+
+async def test_redis_that_restarts_is_found_again(settings, cast, den, at, processes, monkeypatch):
+    if not shutil.which("redis-server"):
+        skip_without("redis-server")
+    monkeypatch.setattr(fanout, "PAUSE", 0.1)
+    port = free_port()
+    settings.CHANNEL_LAYERS = layer_at(f"redis://127.0.0.1:{port}/0")
+    with redis_server(port):
+        await processes(0, cast.alice)
+        there = await processes(1, cast.bob)
+        await joined(processes.hubs[1])
+        await post(cast.alice, den, at)
+        await until(lambda: there.seqs == [3])
+    await post(cast.alice, den, at)  # nobody hears of this one
+    await asyncio.sleep(0.3)
+    assert there.seqs == [3]
+    with redis_server(port):
+        await until(lambda: there.seqs == [3, 4])  # but it is looked for after the gap
+        await post(cast.alice, den, at)
+        await until(lambda: there.seqs == [3, 4, 5])
+
+
+class TestWithoutTheLayer:
+    async def test_post_succeeds_and_the_failure_is_logged(
+        self, broken, cast, den, at, processes, caplog
+    ):
+        here = await processes(0, cast.alice)
+        await post(cast.alice, den, at)
+        await until(lambda: here.seqs == [3])
+        await until(lambda: "channel layer fails" in caplog.text)
+
+    async def test_post_without_any_hub_succeeds_and_the_failure_is_logged(
+        self, broken, cast, den, at, caplog
+    ):
+        await post(cast.alice, den, at)
+        assert (await Room.objects.aget(slug=den)).last_seq == 3
+        assert "could not be announced" in caplog.text
+
+    async def test_other_processes_converge_at_their_heartbeat(
+        self, broken, cast, den, square, at, processes
+    ):
+        here, there = await processes(0, cast.alice), await processes(1, cast.bob)
+        await post(cast.alice, den, at, count=5)
+        await database(services.join)(actor=cast.bob, room=square, at=at)
+        await post(cast.alice, square, at)
+        await until(lambda: len(here.seqs) == 7)
+        assert there.seqs == []
+
+        await processes.hubs[1].beat()
+        seen = {(e["room"], e["seq"]) for e in there.frames("event")}
+        assert seen == {(den, n) for n in range(3, 8)} | {(square, 2), (square, 3)}
+        assert there.frames()[-1] == {"ev": "heads", "rooms": {den: 7, square: 3}}
+
+
+async def test_news_that_waits_goes_together(monkeypatch):
+    sent = []
+
+    async def send(_layer, message):
+        sent.append(message)
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(fanout, "_layer", lambda: object())
+    monkeypatch.setattr(fanout, "_send", send)
+    line = fanout.Line()
+    for seq in range(100):
+        line.put(News(rooms=((1, seq),)))
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    assert len(sent) <= 3
+    assert sent[-1]["rooms"] == [[1, 99]]
+
+
+def test_news_survives_the_layer_without_the_event():
+    note = Note(frame={"ev": "typing"}, room_id=3, but_user=4)
+    news = News(rooms=((1, 5),), people=(7,), notes=(note,))
+    assert _unpacked(_packed(news, origin="x")) == news
+    assert JSON.encode(_packed(news, origin="x"))
+
+
+def test_closed_loop_is_passed_over(caplog):
+    class Gone:
+        loop = asyncio.new_event_loop()
+
+    Gone.loop.close()
+    fanout.attach(Gone)
+    with caplog.at_level(logging.WARNING):
+        fanout.announce(News())
+    fanout.detach(Gone)
+    assert not caplog.records

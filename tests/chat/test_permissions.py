@@ -1,0 +1,43 @@
+import pytest
+
+from chat.models import Membership, Room
+from chat.permissions import may_join, may_leave, may_manage, may_post
+
+
+def place(role="member", kind="private"):
+    return Membership(room=Room(kind=kind), role=role)
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed"), [("public", True), ("private", False), ("direct", False)]
+)
+def test_only_public_rooms_are_open(kind, allowed):
+    assert may_join(Room(kind=kind)) is allowed
+
+
+@pytest.mark.parametrize("role", Membership.Role.values)
+def test_every_member_posts(role):
+    assert may_post(place(role))
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed"), [("public", True), ("private", True), ("direct", False)]
+)
+def test_direct_rooms_are_not_left(kind, allowed):
+    assert may_leave(place(kind=kind)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("membership", "is_staff", "allowed"),
+    [
+        (place("owner"), False, True),
+        (place("moderator"), False, True),
+        (place("member"), False, False),
+        (place("member"), True, True),
+        (None, False, False),
+        (None, True, True),
+        (place("owner", "direct"), True, False),
+    ],
+)
+def test_who_manages_a_room(membership, is_staff, allowed):
+    assert may_manage(membership, is_staff=is_staff) is allowed
