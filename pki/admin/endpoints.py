@@ -1,0 +1,226 @@
+"""Endpoints: the sockets the server opens, and whom they ask for a certificate."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from pki import issuance, keys, names, profiles
+from pki.admin import extensions
+from pki.admin.base import (
+    ConsoleAdmin,
+    actor,
+    button,
+    changes_in,
+    column,
+    person,
+    posted,
+    recorded,
+    refusals_of,
+    without,
+)
+from pki.admin.columns import badge, day_with_distance
+from pki.admin.forms import EndpointForm, HostsForm
+from pki.errors import AuthorityError
+from pki.models import Certificate, CertificateAuthority, Endpoint
+from pki.permissions import may_issue
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(ConsoleAdmin):
+    rights = ("view", "add", "change", "delete")
+    form = EndpointForm
+    list_display = ("name", "state", "where", "serves", "asks", "expiry")
+    list_select_related = ("certificate",)
+    actions_detail = ("renew",)
+    ordering = ("pk",)
+    fieldsets = (
+        (None, {"fields": (("name", "serves"), ("address", "port"), "enabled")}),
+        ("TLS", {"fields": ("tls", "certificate", "policy")}),
+        ("Client certificates", {"fields": ("client_certificate", "truststore")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
+        queryset: QuerySet[Endpoint] = super().get_queryset(request)
+        return queryset.defer("certificate__der")
+
+    def audit_words(self, obj: Endpoint) -> str:
+        return obj.name
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only what is switched off can be taken away."""
+        allowed = person(request).has_perm("pki.delete_endpoint") and isinstance(obj, Endpoint)
+        return allowed and Endpoint.objects.filter(pk=obj.pk, enabled=False).exists()
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        actions = list(super().get_actions_detail(request, object_id))
+        row = self.get_object(request, str(object_id))
+        usable = row is not None and row.tls and self.may_renew(request)
+        return without(actions, *([] if usable else ["renew"]))
+
+    def may_renew(self, request: HttpRequest) -> bool:
+        return bool(self.has_change_permission(request)) and may_issue(person(request))
+
+    # --- Columns ---
+
+    @column("State", ordering="enabled")
+    def state(self, obj: Endpoint) -> SafeString:
+        return badge("on", "good") if obj.enabled else badge("off")
+
+    @column("Address", ordering="port")
+    def where(self, obj: Endpoint) -> str:
+        host = f"[{obj.address}]" if ":" in obj.address else obj.address
+        return f"{'https' if obj.tls else 'http'}://{host}:{obj.port}"
+
+    @column("Client certificate", ordering="client_certificate")
+    def asks(self, obj: Endpoint) -> str:
+        return obj.client_certificate
+
+    @column("Certificate expires", ordering="certificate__not_after")
+    def expiry(self, obj: Endpoint) -> SafeString | str:
+        certificate = obj.certificate
+        if not obj.tls or certificate is None:
+            return "–"
+        now = timezone.now()
+        shown = day_with_distance(certificate.not_after, at=now)
+        if certificate.status_at(now) is Certificate.Status.VALID:
+            return shown
+        return format_html("{} {}", shown, badge(certificate.status_at(now).value, "bad"))
+
+    # --- Pages ---
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        here = _endpoint_of(request)
+
+        class FormHere(form):  # type: ignore[misc, valid-type]
+            """Refuses to saw off the branch that this very request sits on."""
+
+            def clean(self) -> dict[str, Any]:
+                cleaned: dict[str, Any] = super().clean()
+                own = self.instance.pk and self.initial.get("name") == here
+                if own and not _keeps_us(cleaned):
+                    raise ValidationError(
+                        "You are using this endpoint right now. It must stay on, with TLS, and "
+                        "serve the console. Change it from another endpoint."
+                    )
+                return cleaned
+
+        return FormHere
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "certificate":
+            kwargs["queryset"] = (
+                Certificate.objects.filter(
+                    Q(pk__in=Certificate.objects.active(timezone.now()).values("pk"))
+                    | Q(endpoints__isnull=False)
+                )
+                .filter(profile="server", key__isnull=False)
+                .defer("der")
+                .distinct()
+            )
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "certificate" and field is not None:
+            field.label_from_instance = _server_label
+        return field
+
+    def save_model(
+        self, request: HttpRequest, obj: models.Model, form: forms.ModelForm, change: bool
+    ) -> None:
+        assert isinstance(obj, Endpoint)
+        with recorded(
+            request,
+            action="endpoint.changed" if change else "endpoint.created",
+            target=obj.name,
+            detail=changes_in(form),
+        ):
+            super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+        assert isinstance(obj, Endpoint)
+        with recorded(request, action="endpoint.removed", target=obj.name, detail={}):
+            obj.delete()
+
+    @button("New certificate", icon="autorenew")
+    def renew(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Issue a server certificate with a new key and put it in force."""
+        row: Endpoint = self.found(request, object_id)
+        if not (row.tls and self.may_renew(request)):
+            raise PermissionDenied
+        form = HostsForm(posted(request), initial={"hosts": ", ".join(_hosts(row))})
+        if form.is_valid():
+            with refusals_of(form, "hosts"):
+                self._renewed(request, row, form.cleaned_data["hosts"])
+                messages.success(
+                    request, f"{row} has a new certificate. New connections see it at once."
+                )
+                return redirect(self.url_of(row))
+        return self.page(
+            request,
+            "pki/console_form.html",
+            title="New server certificate",
+            obj=row,
+            form=form,
+            button_text="Issue and put in force",
+            intro="A new key and certificate for this endpoint. The one before stays valid until "
+            "it expires or is revoked.",
+        )
+
+    def _renewed(self, request: HttpRequest, row: Endpoint, hosts: list[str]) -> None:
+        with recorded(request, action="endpoint.changed", target=row.name, detail={"hosts": hosts}):
+            row.certificate = _issued(actor(request), hosts, at=timezone.now())
+            row.save(update_fields=["certificate"])
+
+
+def _issued(actor: str, hosts: list[str], *, at: dt.datetime) -> Certificate:
+    authority = CertificateAuthority.objects.issuing(at).first()
+    if authority is None:
+        raise AuthorityError("No CA may issue certificates now. Create one below a root first.")
+    return issuance.issue(
+        issuance.prepare(
+            actor=actor,
+            authority=authority,
+            profile=profiles.SERVER.name,
+            key=keys.create_key(algorithm="p256"),
+            hosts=hosts,
+            device=",".join(hosts)[:64],
+            at=at,
+        )
+    )
+
+
+def _endpoint_of(request: HttpRequest) -> str:
+    """The name of the endpoint that this request came through."""
+    scope = getattr(request, "scope", {})
+    connection = scope.get("extensions", {}).get("signet.connection")
+    return connection.endpoint if connection else ""
+
+
+def _keeps_us(cleaned: dict[str, Any]) -> bool:
+    serves_us = cleaned.get("serves") == Endpoint.Serves.MAIN
+    return bool(cleaned.get("enabled") and cleaned.get("tls") and serves_us)
+
+
+def _hosts(row: Endpoint) -> list[str]:
+    if row.certificate is None:
+        return names.server_hosts()
+    return extensions.subject_names(bytes(row.certificate.der))
+
+
+def _server_label(certificate: Certificate) -> str:
+    return (
+        f"{certificate.subject} until {certificate.not_after:%d %b %Y} ({certificate.serial[:8]})"
+    )

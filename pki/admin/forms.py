@@ -1,0 +1,352 @@
+"""Forms of the console: what admins type, checked before a verb is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminEmailInputWidget,
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminSelect2Widget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from pki.algorithms import GENERATORS
+from pki.enrolment import DEVICE_MAXIMUM
+from pki.files import LARGEST
+from pki.handout import PASSWORD_MINIMUM, Format
+from pki.models import (
+    CertificateAuthority,
+    Endpoint,
+    RevocationReason,
+    User,
+)
+
+LINK, CSR = "link", "csr"
+WAYS = [
+    (LINK, "One-time link: the person fetches the file (recommended)"),
+    (Format.P12.value, "PKCS #12 file, for current browsers and phones"),
+    (Format.P12_COMPAT.value, "PKCS #12 file, for older Windows, macOS and Android"),
+    (CSR, "PEM certificate for a certificate request (CSR)"),
+]
+ALGORITHMS = {
+    "p256": "ECDSA P-256 (recommended)",
+    "p384": "ECDSA P-384",
+    "ed25519": "Ed25519 (not for browsers)",
+    "rsa3072": "RSA 3072",
+    "rsa4096": "RSA 4096",
+}
+
+
+def text(**attrs: Any) -> UnfoldAdminTextInputWidget:
+    return UnfoldAdminTextInputWidget(attrs=attrs)
+
+
+class PersonForm(forms.Form):
+    """A new person; the verb checks the username."""
+
+    username = forms.CharField(
+        max_length=64,
+        widget=text(autocapitalize="none", spellcheck="false", autocomplete="off"),
+        help_text="Small letters, digits, dots, dashes and underscores. "
+        "It becomes part of the certificate and stays.",
+    )
+    name = forms.CharField(
+        max_length=100, required=False, widget=text(), help_text="As others see it."
+    )
+    email = forms.EmailField(
+        label="E-mail",
+        required=False,
+        widget=UnfoldAdminEmailInputWidget(),
+        help_text="Written into the certificate, so that mail programs find it.",
+    )
+    admin = forms.BooleanField(
+        label="Administrator",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="May use the whole console, with a certificate and a password.",
+    )
+
+    def __init__(self, *args: Any, may_make_admins: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not may_make_admins:
+            del self.fields["admin"]
+
+
+class PersonChangeForm(forms.ModelForm):
+    """What may change about a person. Accounts are opened and closed by verbs."""
+
+    class Meta:
+        model = User
+        fields: Sequence[str] = ["name", "email", "is_staff", "is_superuser", "groups"]
+        widgets = {"groups": UnfoldAdminCheckboxSelectMultipleWidget()}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        labels = {
+            "is_staff": ("Console", "May open the console, and see there what their groups may."),
+            "is_superuser": ("Administrator", "May do everything there."),
+            "groups": ("Groups", "What somebody may do there who is no administrator."),
+            "email": ("E-mail", "Written into certificates issued from now on."),
+        }
+        for name, (label, help_text) in labels.items():
+            if name in self.fields:
+                self.fields[name].label, self.fields[name].help_text = label, help_text
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("is_superuser") and not cleaned.get("is_staff"):
+            self.add_error("is_staff", "An administrator needs the console.")
+        return cleaned
+
+
+class GroupForm(forms.ModelForm):
+    """What the people of a group may do in the console."""
+
+    class Meta:
+        model = Group
+        fields: Sequence[str] = ["name", "permissions"]
+        widgets = {"permissions": UnfoldAdminCheckboxSelectMultipleWidget()}
+
+
+class DeviceForm(forms.Form):
+    """The device that a certificate is for."""
+
+    device = forms.CharField(
+        label="Name of the device",
+        max_length=DEVICE_MAXIMUM,
+        widget=text(autocomplete="off"),
+        help_text="For example: phone, office laptop. The person tells their certificates "
+        "apart by it.",
+    )
+
+
+class PEMForm(forms.Form):
+    """A file, or its text pasted."""
+
+    file = forms.FileField(
+        label="File", required=False, help_text="PEM or DER.", widget=forms.ClearableFileInput()
+    )
+    pasted = forms.CharField(
+        label="or paste PEM",
+        required=False,
+        strip=False,
+        max_length=LARGEST,
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"rows": 6, "spellcheck": "false", "class": "sg-mono"}
+        ),
+    )
+
+    def content(self) -> bytes:
+        """What was handed in; empty when nothing was."""
+        file = self.cleaned_data.get("file")
+        if file is None:
+            return bytes(self.cleaned_data.get("pasted", "").encode())
+        return bytes(file.read(LARGEST + 1))
+
+
+class PersonField(forms.ModelChoiceField):
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.name} ({obj.username})" if obj.name else str(obj.username)
+
+
+class IssueForm(DeviceForm, PEMForm):
+    """For whom, for which device, and how it is handed over."""
+
+    field_order = ("owner", "device", "way", "file", "pasted")
+
+    owner = PersonField(
+        label="Person",
+        queryset=User.objects.none(),
+        widget=UnfoldAdminSelect2Widget(),
+        empty_label="Choose a person",
+    )
+    way = forms.ChoiceField(
+        label="How",
+        choices=WAYS,
+        initial=LINK,
+        widget=UnfoldAdminRadioSelectWidget(),
+    )
+
+    def __init__(self, *args: Any, people: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        owner = self.fields["owner"]
+        assert isinstance(owner, forms.ModelChoiceField)
+        owner.queryset = people
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        has_csr = bool(cleaned.get("file") or cleaned.get("pasted", "").strip())
+        if cleaned.get("way") == CSR and not has_csr:
+            self.add_error("file", "Choose the certificate request, or paste it.")
+        return cleaned
+
+
+class PasswordForm(forms.Form):
+    """The second step of a PKCS #12 file: the password was shown, the file is asked for."""
+
+    password = forms.CharField(min_length=PASSWORD_MINIMUM, max_length=64, widget=forms.HiddenInput)
+    once = forms.CharField(max_length=64, widget=forms.HiddenInput)
+
+
+class RevocationForm(forms.Form):
+    """Why certificates are revoked, and which: by number, as they were shown."""
+
+    reason = forms.ChoiceField(
+        label="Reason",
+        choices=RevocationReason.choices,
+        initial=RevocationReason.UNSPECIFIED.value,
+        widget=UnfoldAdminRadioSelectWidget(),
+    )
+    certificates = forms.CharField(widget=forms.HiddenInput)
+
+    def clean_certificates(self) -> list[int]:
+        try:
+            return [int(part) for part in self.cleaned_data["certificates"].split(",")]
+        except ValueError:
+            raise ValidationError("Select the certificates again.") from None
+
+
+class AuthorityForm(forms.Form):
+    """A new certificate authority; the verb checks the name."""
+
+    name = forms.CharField(
+        max_length=64,
+        widget=text(autocomplete="off"),
+        help_text="Written into every certificate of it. It cannot be changed.",
+    )
+    parent = forms.ModelChoiceField(
+        label="Signed by",
+        required=False,
+        queryset=CertificateAuthority.objects.filter(parent__isnull=True),
+        widget=UnfoldAdminSelectWidget(),
+        empty_label="Itself: a new root",
+    )
+    algorithm = forms.ChoiceField(
+        label="Key",
+        choices=[(name, ALGORITHMS.get(name, name)) for name in GENERATORS],
+        initial="p256",
+        widget=UnfoldAdminSelectWidget(),
+    )
+
+
+class AnchorForm(PEMForm):
+    """A root to trust: one of ours, or a certificate from elsewhere."""
+
+    field_order = ("authority", "file", "pasted")
+
+    authority = forms.ModelChoiceField(
+        label="A root of ours",
+        required=False,
+        queryset=CertificateAuthority.objects.filter(parent__isnull=True),
+        widget=UnfoldAdminSelectWidget(),
+        empty_label="None; the certificate below",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        given = [
+            bool(cleaned.get("authority")),
+            bool(cleaned.get("file")),
+            bool(cleaned.get("pasted", "").strip()),
+        ]
+        if sum(given) != 1:
+            raise ValidationError("Give one root: one of ours, a file, or pasted PEM.")
+        return cleaned
+
+
+class TrustStoreForm(forms.Form):
+    name = forms.SlugField(
+        max_length=64, widget=text(autocomplete="off"), help_text="Letters, digits and dashes."
+    )
+    description = forms.CharField(max_length=200, required=False, widget=text())
+
+
+class HostsForm(forms.Form):
+    """The names of a server's new certificate."""
+
+    hosts = forms.CharField(
+        label="Host names and addresses",
+        max_length=500,
+        widget=text(spellcheck="false", autocomplete="off"),
+        help_text="Separated by commas; the first is the certificate's subject.",
+    )
+
+    def clean_hosts(self) -> list[str]:
+        hosts = [part.strip().lower() for part in self.cleaned_data["hosts"].split(",")]
+        return list(dict.fromkeys(host for host in hosts if host))
+
+
+class EndpointForm(forms.ModelForm):
+    """An endpoint that the server can open; sentences instead of broken constraints."""
+
+    class Meta:
+        model = Endpoint
+        fields: Sequence[str] = [
+            "name",
+            "serves",
+            "address",
+            "port",
+            "enabled",
+            "tls",
+            "certificate",
+            "policy",
+            "client_certificate",
+            "truststore",
+        ]
+        labels = {"truststore": "Trust store"}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for field, sentence in endpoint_faults(cleaned):
+            self.add_error(field, sentence)
+        return cleaned
+
+
+def endpoint_faults(cleaned: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is wrong with an endpoint: field and sentence."""
+    tls, serves = cleaned.get("tls"), cleaned.get("serves")
+    asks = cleaned.get("client_certificate") != Endpoint.ClientCertificate.NONE
+    faults = [
+        (
+            "certificate",
+            "TLS needs a server certificate with its key.",
+            tls and not cleaned.get("certificate"),
+        ),
+        (
+            "tls",
+            "Client certificates exist on TLS alone. Switch TLS on, or never ask.",
+            asks and not tls,
+        ),
+        (
+            "client_certificate",
+            "Nobody could sign in here: an endpoint that serves the chat asks for certificates.",
+            serves == Endpoint.Serves.MAIN and not asks,
+        ),
+        (
+            "truststore",
+            "To ask for client certificates, name the trust store that judges them.",
+            asks and not cleaned.get("truststore"),
+        ),
+        (
+            "tls",
+            "Without TLS everybody on the way reads and changes what is sent. "
+            "Only public data, or a loopback address, may go without.",
+            not tls
+            and serves != Endpoint.Serves.PUBLIC
+            and not is_loopback(str(cleaned.get("address") or "")),
+        ),
+    ]
+    return [(field, sentence) for field, sentence, broken in faults if broken]
+
+
+def is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")

@@ -1,0 +1,118 @@
+"""Making certificates for people: a link, a file with its password, or a request certified."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from pki import addresses, enrolment, files, handout, permissions
+from pki.admin.base import ReadOnlyAdmin, actor, person, posted, refusals_of
+from pki.admin.columns import attachment
+from pki.admin.forms import CSR, LINK, IssueForm, PasswordForm
+from pki.handout import Format
+from pki.models import User
+
+ONCE_KEY = "issue-once"
+
+
+class IssuingAdmin(ReadOnlyAdmin):
+    """The page behind "add": nothing of what it hands out stays here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return permissions.may_issue(person(request))
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """For whom and how; a PKCS #12 file takes a second step that shows its password first."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = IssueForm(
+            posted(request),
+            request.FILES or None,
+            people=self._people(request),
+            initial={"owner": request.GET.get("owner")},
+        )
+        if form.is_valid():
+            with refusals_of(form):
+                return self._handed_out(request, form)
+        return self.page(request, "pki/console_issue.html", title="New certificate", form=form)
+
+    def _people(self, request: HttpRequest) -> QuerySet[User]:
+        """Whom a certificate may be made for: one of an admin's would be a way to their rights."""
+        people = User.objects.filter(is_active=True).defer("password")
+        return people if person(request).is_superuser else people.filter(is_staff=False)
+
+    def _handed_out(self, request: HttpRequest, form: IssueForm) -> HttpResponse:
+        way, owner = form.cleaned_data["way"], form.cleaned_data["owner"]
+        device = enrolment.clean_device(form.cleaned_data["device"])
+        if way == LINK:
+            return self._link(request, owner, device)
+        if way == CSR:
+            enrolled = enrolment.hand_out(
+                actor=actor(request),
+                user=owner,
+                device=device,
+                format=Format.PEM,
+                password=None,
+                csr=files.read_csr(form.content()),
+                at=timezone.now(),
+            )
+            return _attached(enrolled)
+        return self._file_with_password(request, form, owner, device, Format(way))
+
+    def _link(self, request: HttpRequest, owner: User, device: str) -> HttpResponse:
+        invitation, token = enrolment.invite(
+            actor=actor(request), user=owner, device=device, at=timezone.now()
+        )
+        return self.page(
+            request,
+            "pki/console_link.html",
+            title="One-time link",
+            invitation=invitation,
+            link=addresses.enrolment_link(token),
+        )
+
+    def _file_with_password(
+        self, request: HttpRequest, form: IssueForm, owner: User, device: str, format: Format
+    ) -> HttpResponse:
+        """First the password, then the file; the second step works once."""
+        step = PasswordForm(request.POST) if "once" in request.POST else None
+        if step and step.is_valid() and _take_once(request, step.cleaned_data["once"]):
+            enrolled = enrolment.hand_out(
+                actor=actor(request),
+                user=owner,
+                device=device,
+                format=format,
+                password=step.cleaned_data["password"],
+                at=timezone.now(),
+            )
+            return _attached(enrolled)
+        request.session[ONCE_KEY] = secrets.token_urlsafe(16)
+        return self.page(
+            request,
+            "pki/console_password.html",
+            title="PKCS #12 file",
+            owner=owner,
+            device=device,
+            way=format.value,
+            password=handout.make_password(),
+            once=request.session[ONCE_KEY],
+            again=step is not None,
+        )
+
+
+def _take_once(request: HttpRequest, once: str) -> bool:
+    """Whether this is the answer to the page shown last, for the first time."""
+    shown = request.session.pop(ONCE_KEY, None)
+    return shown is not None and secrets.compare_digest(str(shown), once)
+
+
+def _attached(enrolled: enrolment.Enrolled) -> HttpResponse:
+    handed = enrolled.handout
+    return attachment(handed.content, filename=handed.filename, media_type=handed.media_type)

@@ -1,0 +1,270 @@
+"""The console's first page: what needs a hand, at a glance, in a fixed number of queries."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models.functions import TruncMonth, TruncWeek
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from pki.admin.authorities import TREE, crl_badge, with_newest_crl
+from pki.admin.columns import (
+    SOON,
+    admin_url,
+    badge,
+    day_with_distance,
+    distance,
+    list_url,
+    status_badge,
+)
+from pki.models import AuditEntry, Certificate, CertificateAuthority, Endpoint, Invitation, User
+from pki.permissions import may_issue
+
+MONTHS, WEEKS = 13, 12  # what is issued today expires in the thirteenth
+PEOPLE_SHOWN, AUDIT_SHOWN = 6, 8
+
+
+@dataclass(frozen=True)
+class Number:
+    """One figure, and the list it counts."""
+
+    label: str
+    value: int
+    url: str
+    icon: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    label: str
+    value: int
+    percent: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that wants a hand, and where to lend it."""
+
+    text: str
+    url: str
+
+
+def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add what this person may see; called by the theme for the index page."""
+    now, user = timezone.now(), request.user
+    assert isinstance(user, User)
+    context["now"] = now
+    if user.has_perm("pki.view_certificate"):
+        context["numbers"] = numbers(at=now)
+        context["expiries"] = expiries_by_month(at=now)
+        context["issues"] = issues_by_week(at=now)
+    if user.has_perm("pki.view_certificateauthority"):
+        context["authorities"] = authorities(at=now)
+    if user.has_perm("pki.view_endpoint"):
+        context["endpoints"] = endpoints(at=now)
+    if user.has_perm("pki.view_user"):
+        context["without"] = people_without_certificate(at=now)
+        context["without_url"] = list_url(User, certificate="no", account="open")
+    if user.has_perm("pki.view_auditentry"):
+        context["entries"] = list(AuditEntry.objects.all()[:AUDIT_SHOWN])
+        context["audit_list_url"] = list_url(AuditEntry)
+    context["may_issue"] = may_issue(user)
+    context["add_certificate_url"] = list_url(Certificate, "add")
+    context["add_person_url"] = list_url(User, "add") if user.has_perm("pki.add_user") else None
+    context["alerts"] = alerts(context)
+    return context
+
+
+# --- Figures --------------------------------------------------------------------------------
+
+
+def numbers(*, at: dt.datetime) -> list[Number]:
+    valid = Q(revoked_at__isnull=True, not_before__lte=at, not_after__gte=at)
+    soon = valid & Q(not_after__lt=at + SOON)
+    counted = Certificate.objects.of_people().aggregate(
+        valid=Count("pk", filter=valid),
+        soon=Count("pk", filter=soon),
+        expired=Count("pk", filter=Q(revoked_at__isnull=True, not_after__lt=at)),
+        revoked=Count("pk", filter=Q(revoked_at__isnull=False)),
+    )
+    people: dict[str, str | int] = {"holder": "people"}
+    return [
+        Number("Valid certificates", counted["valid"], _list(status="valid", **people), "badge"),
+        Number(
+            f"Expire within {SOON.days} days",
+            counted["soon"],
+            _list(expires=SOON.days, **people),
+            "schedule",
+            "warn" if counted["soon"] else "",
+        ),
+        Number("Expired", counted["expired"], _list(status="expired", **people), "event_busy"),
+        Number("Revoked", counted["revoked"], _list(status="revoked", **people), "block"),
+        Number(
+            "Open invitations",
+            Invitation.objects.open(at).count(),
+            list_url(Invitation, state="open"),
+            "link",
+        ),
+    ]
+
+
+def _list(**query: str | int) -> str:
+    return list_url(Certificate, **query)
+
+
+def expiries_by_month(*, at: dt.datetime) -> list[Bar]:
+    """Valid certificates of people by the month they expire in: this month and twelve more."""
+    first = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    months = [_months_after(first, number) for number in range(MONTHS + 1)]
+    rows = (
+        Certificate.objects.of_people()
+        .active(at)
+        .filter(not_after__lt=months[-1])
+        .order_by()
+        .annotate(slot=TruncMonth("not_after"))
+        .values_list("slot")
+        .annotate(number=Count("pk"))
+    )
+    return _bars(months[:-1], rows, label="%b", title="%B %Y")
+
+
+def issues_by_week(*, at: dt.datetime) -> list[Bar]:
+    """Certificates of people by the week they were issued in: the last twelve, this one last."""
+    monday = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    monday -= dt.timedelta(days=monday.weekday())
+    weeks = [monday - dt.timedelta(weeks=number) for number in reversed(range(WEEKS))]
+    rows = (
+        Certificate.objects.of_people()
+        .filter(issued_at__gte=weeks[0])
+        .order_by()
+        .annotate(slot=TruncWeek("issued_at"))
+        .values_list("slot")
+        .annotate(number=Count("pk"))
+    )
+    return _bars(weeks, rows, label="%-d %b", title="week of %-d %B %Y")
+
+
+def _months_after(first: dt.datetime, number: int) -> dt.datetime:
+    months = first.month - 1 + number
+    return first.replace(year=first.year + months // 12, month=months % 12 + 1)
+
+
+def _bars(
+    slots: list[dt.datetime], rows: Iterable[tuple[Any, ...]], *, label: str, title: str
+) -> list[Bar]:
+    counted = {slot.date(): number for slot, number in rows}
+    highest = max(counted.values(), default=0) or 1
+    return [
+        Bar(
+            label=f"{slot:{label}}",
+            value=value,
+            percent=round(100 * value / highest),
+            title=f"{slot:{title}}: {value}",
+        )
+        for slot in slots
+        for value in [counted.get(slot.date(), 0)]
+    ]
+
+
+# --- State ----------------------------------------------------------------------------------
+
+
+def authorities(*, at: dt.datetime) -> list[dict[str, Any]]:
+    rows = with_newest_crl(CertificateAuthority.objects.select_related("certificate"))
+    return [
+        {
+            "name": row.name,
+            "url": admin_url(row),
+            "is_root": row.is_root,
+            "state": status_badge(row.certificate, at=at),
+            "expires": day_with_distance(row.certificate.not_after, at=at),
+            "crl": crl_badge(row.crl_this_update, row.crl_next_update, at=at),
+            "crl_number": row.crl_number,
+            "next": distance(row.crl_next_update, at=at) if row.crl_next_update else "",
+            "stale": row.crl_next_update is None or row.crl_next_update <= at,
+            "ends_soon": row.certificate.not_after < at + SOON,
+        }
+        for row in rows.defer("certificate__der").order_by(*TREE)
+    ]
+
+
+def endpoints(*, at: dt.datetime) -> list[dict[str, Any]]:
+    rows = Endpoint.objects.select_related("certificate").defer("certificate__der")
+    return [
+        {
+            "name": row.name,
+            "url": admin_url(row),
+            "address": f"{row.address}:{row.port}",
+            "mode": _mode(row),
+            "state": badge("on", "good") if row.enabled else badge("off"),
+            "certificate": _endpoint_certificate(row, at=at),
+            "ends_soon": _ends_soon(row, at=at),
+        }
+        for row in rows
+    ]
+
+
+def _ends_soon(row: Endpoint, *, at: dt.datetime) -> bool:
+    used = row.certificate if row.enabled and row.tls else None
+    return used is not None and used.not_after < at + SOON
+
+
+def _mode(row: Endpoint) -> str:
+    asked = {"none": "not asked"}.get(row.client_certificate, row.client_certificate)
+    return f"certificate {asked}" if row.tls else "plain HTTP"
+
+
+def _endpoint_certificate(row: Endpoint, *, at: dt.datetime) -> SafeString | str:
+    if not row.tls or row.certificate is None:
+        return "–"
+    return day_with_distance(row.certificate.not_after, at=at)
+
+
+def people_without_certificate(*, at: dt.datetime) -> list[dict[str, Any]]:
+    """The first of those with an open account and nothing to sign in with; one more says "more"."""
+    valid = Certificate.objects.active(at).filter(owner=OuterRef("pk"))
+    invited = Invitation.objects.open(at).filter(user=OuterRef("pk"))
+    rows = (
+        User.objects.filter(~Exists(valid), is_active=True)
+        .annotate(invited=Exists(invited))
+        .defer("password")[: PEOPLE_SHOWN + 1]
+    )
+    return [
+        {
+            "name": str(row),
+            "username": row.username,
+            "url": admin_url(row),
+            "invite_url": reverse("admin:pki_user_invite", args=[row.pk]),
+            "invited": row.invited,
+            "is_more": number == PEOPLE_SHOWN,
+        }
+        for number, row in enumerate(rows)
+    ]
+
+
+def alerts(context: dict[str, Any]) -> list[Alert]:
+    """What cannot wait, from what was looked up already."""
+    found = []
+    for row in context.get("authorities", []):
+        if row["stale"]:
+            text = f"{row['name']}: the CRL is out of date, so strict clients refuse everybody."
+            found.append(Alert(text, row["url"]))
+        if row["ends_soon"]:
+            text = f"{row['name']}: its certificate expires within {SOON.days} days."
+            found.append(Alert(text, row["url"]))
+    ending = [row for row in context.get("endpoints", []) if row["ends_soon"]]
+    if ending:
+        names = " and ".join(row["name"] for row in ending)
+        noun = "Endpoint" if len(ending) == 1 else "Endpoints"
+        text = f"{noun} {names}: the certificate expires within {SOON.days} days."
+        found.append(Alert(text, ending[0]["url"]))
+    return found
