@@ -1,0 +1,240 @@
+"""The first run: from an empty database to a CA, three endpoints, an admin and a room.
+
+Every step looks for what it would make and makes only what is missing, each in a transaction of
+its own: a bootstrap that was cut off is finished by the next one, and a second one changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+
+from chat.models import Room
+from pki import (
+    addresses,
+    audit,
+    authorities,
+    enrolment,
+    issuance,
+    keys,
+    masterkey,
+    people,
+    profiles,
+    truststore,
+)
+from pki.changes import announce_change
+from pki.errors import MasterKeyMissingError
+from pki.models import (
+    Certificate,
+    CertificateAuthority,
+    Endpoint,
+    PrivateKey,
+    TrustStore,
+    User,
+)
+
+ACTOR = "bootstrap"
+ROOT, ISSUING = "Signet Root", "Signet Issuing"
+TRUSTSTORE = "chat"
+RENEW_BEFORE = dt.timedelta(days=30)
+PORT_VARIABLES = {
+    "main": "SIGNET_PORT",
+    "enrol": "SIGNET_ENROL_PORT",
+    "public": "SIGNET_HTTP_PORT",
+}
+
+
+@dataclass
+class Report:
+    """What a bootstrap did, and what a person needs to go on."""
+
+    done: list[str]
+    root: Certificate
+    root_file: Path
+    admin: User
+    enrolment_link: str | None
+
+
+def bootstrap(*, hosts: list[str], admin: str, at: dt.datetime) -> Report:
+    """Make what is missing; returns what was made and the admin's one-time enrolment link.
+
+    The link is made anew as long as the admin has no valid certificate. Refuses (MasterKeyError)
+    to go on when CA keys exist and the master key is missing or is not theirs.
+    """
+    done: list[str] = []
+    done += _master_key()
+    root, issuing = _authorities(done, at=at)
+    server = _server_certificate(done, issuing, hosts=hosts, at=at)
+    store = _truststore(done, root, at=at)
+    _endpoints(done, server, store, at=at)
+    _rooms(done)
+    person = _admin(done, admin, at=at)
+    return Report(
+        done=done,
+        root=root.certificate,
+        root_file=_root_file(root),
+        admin=person,
+        enrolment_link=_enrolment_link(person, at=at),
+    )
+
+
+def _master_key() -> Iterator[str]:
+    path = settings.SIGNET_MASTER_KEY_FILE
+    if path.exists():
+        keys.require_master_key()
+        return
+    if PrivateKey.objects.exists():
+        raise MasterKeyMissingError(path)
+    masterkey.create(path)
+    yield f"master key {path} (keep a copy apart from the database)"
+
+
+def _authorities(
+    done: list[str], *, at: dt.datetime
+) -> tuple[CertificateAuthority, CertificateAuthority]:
+    root = CertificateAuthority.objects.filter(parent=None).order_by("pk").first()
+    if root is None:
+        root = authorities.create_authority(actor=ACTOR, name=ROOT, at=at)
+        done.append(f"root CA {root.name}")
+    issuing = CertificateAuthority.objects.filter(parent=root).order_by("pk").first()
+    if issuing is None:
+        issuing = authorities.create_authority(actor=ACTOR, name=ISSUING, parent=root, at=at)
+        done.append(f"issuing CA {issuing.name}")
+    return root, issuing
+
+
+def _server_certificate(
+    done: list[str], issuing: CertificateAuthority, *, hosts: list[str], at: dt.datetime
+) -> Certificate:
+    """The newest valid server certificate that names exactly these hosts, or a new one."""
+    device = ",".join(hosts)[:64]
+    current = (
+        Certificate.objects.active(at)
+        .filter(profile=profiles.SERVER.name, device=device, key__isnull=False)
+        .filter(not_after__gt=at + RENEW_BEFORE)
+        .first()
+    )
+    if current:
+        return current
+    with transaction.atomic():
+        certificate = issuance.issue(
+            issuance.prepare(
+                actor=ACTOR,
+                authority=issuing,
+                profile=profiles.SERVER.name,
+                key=keys.create_key(algorithm="p256"),
+                hosts=_with_loopback(hosts),
+                device=device,
+                at=at,
+            )
+        )
+    done.append(f"server certificate for {', '.join(hosts)}")
+    return certificate
+
+
+def _with_loopback(hosts: list[str]) -> list[str]:
+    """localhost also answers at its two addresses."""
+    extra = ["127.0.0.1", "::1"] if "localhost" in hosts else []
+    return list(dict.fromkeys([*hosts, *extra]))
+
+
+def _truststore(done: list[str], root: CertificateAuthority, *, at: dt.datetime) -> TrustStore:
+    store = TrustStore.objects.filter(name=TRUSTSTORE).first()
+    if store is None:
+        store = truststore.create_truststore(
+            actor=ACTOR, name=TRUSTSTORE, description="Who may sign in to the chat.", at=at
+        )
+        done.append(f"trust store {store.name}")
+    if not store.anchors.exists():
+        truststore.add_anchor(actor=ACTOR, truststore=store, authority=root, at=at)
+    return store
+
+
+def _endpoints(done: list[str], server: Certificate, store: TrustStore, *, at: dt.datetime) -> None:
+    for name, fresh in _endpoint_rows(server, store).items():
+        row = Endpoint.objects.filter(name=name).first()
+        wanted = fresh if row is None else _news_for(row, server)
+        if not wanted:
+            continue
+        with transaction.atomic():
+            Endpoint.objects.update_or_create(name=name, defaults=wanted)
+            detail = {field: str(value) for field, value in wanted.items()}
+            audit.record(actor=ACTOR, action="endpoint.changed", target=name, detail=detail, at=at)
+            announce_change()
+        what = "" if row is None else f": new {' and '.join(wanted)}"
+        done.append(f"endpoint {name}{what}")
+
+
+def _news_for(row: Endpoint, server: Certificate) -> dict[str, object]:
+    """What has changed for an endpoint since the last run: its certificate, a port that was set.
+
+    A certificate of another profile or from elsewhere was chosen by an admin, and stays.
+    """
+    news: dict[str, object] = {}
+    if row.certificate and row.certificate != server and row.certificate.issued_by == ACTOR:
+        news["certificate"] = server
+    if PORT_VARIABLES[row.name] in os.environ and row.port != settings.SIGNET_PORTS[row.name]:
+        news["port"] = settings.SIGNET_PORTS[row.name]
+    return news
+
+
+def _endpoint_rows(server: Certificate, store: TrustStore) -> dict[str, dict[str, object]]:
+    ports = settings.SIGNET_PORTS
+    address = "127.0.0.1" if settings.ON_LOOPBACK else "0.0.0.0"  # noqa: S104 (meant)
+    rows: dict[str, dict[str, object]] = {
+        "main": {
+            "port": ports["main"],
+            "certificate": server,
+            "client_certificate": Endpoint.ClientCertificate.OPTIONAL,
+            "truststore": store,
+            "serves": Endpoint.Serves.MAIN,
+        },
+        "enrol": {
+            "port": ports["enrol"],
+            "certificate": server,
+            "serves": Endpoint.Serves.ENROL,
+        },
+        "public": {"port": ports["public"], "tls": False, "serves": Endpoint.Serves.PUBLIC},
+    }
+    return {name: {"address": address, **row} for name, row in rows.items()}
+
+
+def _rooms(done: list[str]) -> None:
+    _, created = Room.objects.get_or_create(
+        slug="general", defaults={"name": "General", "kind": Room.Kind.PUBLIC, "everyone": True}
+    )
+    if created:
+        done.append("room General")
+
+
+def _admin(done: list[str], username: str, *, at: dt.datetime) -> User:
+    existing = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if existing:
+        return existing
+    done.append(f"admin {username}")
+    return people.create_person(
+        actor=ACTOR, username=username, name="Administrator", admin=True, at=at
+    )
+
+
+def _enrolment_link(admin: User, *, at: dt.datetime) -> str | None:
+    """A fresh link while the admin has no valid certificate; the links before it end here."""
+    if Certificate.objects.active(at).filter(owner=admin).exists():
+        return None
+    admin.invitations.open(at).update(expires_at=at)
+    _, token = enrolment.invite(actor=ACTOR, user=admin, device="first device", at=at)
+    return addresses.enrolment_link(token)
+
+
+def _root_file(root: CertificateAuthority) -> Path:
+    """The root certificate as a file to import into browsers; written anew, it is public."""
+    path: Path = settings.SIGNET_HOME / f"{root.slug}.pem"
+    path.write_text(ssl.DER_cert_to_PEM_cert(bytes(root.certificate.der)))
+    return path

@@ -1,0 +1,65 @@
+"""Readers of environment variables; each refuses a wrong value loudly, naming the variable."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z"
+)
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+def boolean(name: str, *, default: bool, environ: Mapping[str, str] = os.environ) -> bool:
+    value = environ.get(name)
+    if value is None:
+        return default
+    if value.lower() in TRUE:
+        return True
+    if value.lower() in FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name}={value!r} is neither true nor false. Write 1 or 0.")
+
+
+def port(name: str, *, default: int, environ: Mapping[str, str] = os.environ) -> int:
+    value = environ.get(name, str(default))
+    if value.isascii() and value.isdigit() and 1 <= int(value) <= 65535:
+        return int(value)
+    raise ImproperlyConfigured(f"{name}={value!r} is not a port. Write a number from 1 to 65535.")
+
+
+def hosts(name: str, *, default: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Host names and addresses, comma-separated; the first is the canonical one."""
+    names = [part.strip().lower() for part in environ.get(name, default).split(",") if part.strip()]
+    if not names:
+        raise ImproperlyConfigured(f"{name} is empty. Write at least one host name.")
+    for candidate in names:
+        if not (HOST_NAME.match(candidate) or is_address(candidate)):
+            raise ImproperlyConfigured(
+                f"{name}: {candidate!r} is neither a host name nor an IP address."
+            )
+    return list(dict.fromkeys(names))
+
+
+def url(name: str, *, schemes: set[str], environ: Mapping[str, str] = os.environ) -> str | None:
+    """A URL with one of the schemes, or None where the variable is unset. Its password is not shown."""
+    value = environ.get(name)
+    if not value:
+        return None
+    if urlsplit(value).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must begin with {' or '.join(sorted(schemes))}://")
+    return value
+
+
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

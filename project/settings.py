@@ -1,0 +1,248 @@
+"""Settings, read from the environment. docs/settings.md lists the variables."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import dj_database_url
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.templatetags.static import static
+
+from pki import masterkey
+from pki.errors import MasterKeyError
+from project import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Where things are -----------------------------------------------------------------------
+SIGNET_HOME = Path(os.environ.get("SIGNET_HOME", BASE_DIR / "var")).resolve()
+SIGNET_MASTER_KEY_FILE = Path(
+    os.environ.get("SIGNET_MASTER_KEY_FILE", SIGNET_HOME / "master.key")
+).resolve()
+SIGNET_HOSTS = environment.hosts("SIGNET_HOST", default="localhost")
+SIGNET_PORTS = {
+    "main": environment.port("SIGNET_PORT", default=8443),
+    "enrol": environment.port("SIGNET_ENROL_PORT", default=8444),
+    "public": environment.port("SIGNET_HTTP_PORT", default=8080),
+}
+ON_LOOPBACK = set(SIGNET_HOSTS) <= {"localhost", "127.0.0.1", "::1"}
+SIGNET_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+# --- Secrets --------------------------------------------------------------------------------
+# Derived from the master key, so that every process and machine that shares the key agrees.
+# Before the first bootstrap there is no session to protect, and a passing key will do.
+try:
+    SECRET_KEY = masterkey.load(SIGNET_MASTER_KEY_FILE).derive("django secret key").hex()
+except MasterKeyError:
+    SECRET_KEY = secrets.token_hex(32)
+
+# --- Application ----------------------------------------------------------------------------
+DEBUG = environment.boolean("SIGNET_DEBUG", default=False)
+ALLOWED_HOSTS = SIGNET_HOSTS + (["127.0.0.1", "[::1]"] if "localhost" in SIGNET_HOSTS else [])
+INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",  # the plain one: the console brings its own admin site
+    "pki.console_app.ConsoleConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "pki",
+    "chat",
+    "project",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "project.middleware.EndpointMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "pki.middleware.IdentityMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "project.urls"
+ASGI_APPLICATION = "project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_USER_MODEL = "pki.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_MAX_AGE = 0 if DEBUG else 300
+
+# --- Database and channel layer -------------------------------------------------------------
+DATABASE_URL = environment.url("DATABASE_URL", schemes={"postgres", "postgresql", "sqlite"})
+DATABASES = {
+    "default": dj_database_url.parse(
+        DATABASE_URL or f"sqlite:///{SIGNET_HOME / 'signet.sqlite3'}",
+        conn_max_age=60,
+        conn_health_checks=True,
+    )
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A writer takes the lock when it begins (no upgrade dead-locks), readers go on in WAL mode,
+    # and a commit is on disk before it is acknowledged.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+    DATABASES["default"]["CONN_MAX_AGE"] = None
+
+REDIS_URL = environment.url("REDIS_URL", schemes={"redis", "rediss", "unix"})
+CHANNEL_LAYERS: dict[str, dict[str, object]] = {
+    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 5000}}
+}
+if REDIS_URL:
+    CHANNEL_LAYERS["default"] = {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {
+            # redis-py 8 gives up on a blocking read after 5 s unless told otherwise
+            "hosts": [{"address": REDIS_URL, "socket_timeout": 30}],
+            "capacity": 5000,
+            "prefix": os.environ.get("SIGNET_REDIS_PREFIX", "signet"),
+            "symmetric_encryption_keys": [SECRET_KEY],
+        },
+    }
+
+# --- Browser security -----------------------------------------------------------------------
+MAIN_HOST = SIGNET_HOSTS[0] + (f":{SIGNET_PORTS['main']}" if SIGNET_PORTS["main"] != 443 else "")
+SESSION_COOKIE_NAME = "__Host-signet-session"
+SESSION_COOKIE_SECURE = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_AGE = 8 * 3600
+CSRF_COOKIE_NAME = "__Host-signet-csrf"
+CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_SAMESITE = "Strict"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+# Not no-referrer: then browsers send "Origin: null" with our own forms, and CSRF refuses them.
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# Strict-Transport-Security counts for a host on all its ports, so never for localhost.
+SECURE_HSTS_SECONDS = 0 if ON_LOOPBACK else 365 * 24 * 3600
+SECURE_HSTS_INCLUDE_SUBDOMAINS = False
+SECURE_HSTS_PRELOAD = False
+SECURE_SSL_REDIRECT = True
+SECURE_SSL_HOST = MAIN_HOST
+SECURE_REDIRECT_EXEMPT = [r"^(ca|crl|ocsp)/", r"^healthz$"]
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # sub-domains are not ours to decide
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+# The console's theme evaluates the expressions in its attributes (Alpine) and sets inline styles;
+# inline script stays forbidden there too.
+CONSOLE_CSP = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
+
+# --- Console --------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "Signet",
+    "SITE_HEADER": "Signet",
+    "SITE_SUBHEADER": "Certificates and chat",
+    "SITE_ICON": lambda request: static("site/signet.svg"),
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("site/signet.svg")}
+    ],
+    "SITE_URL": "/",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": False,
+    "BORDER_RADIUS": "8px",
+    "DASHBOARD_CALLBACK": "pki.dashboard.fill",
+    "STYLES": [lambda request: static("pki/console.css")],
+    "SCRIPTS": [lambda request: static("pki/console.js")],
+    "SIDEBAR": {"show_search": False, "navigation": "project.navigation.sidebar"},
+    "COLORS": {
+        "base": {
+            "50": "#f8f7f3",
+            "100": "#f0eee8",
+            "200": "#dfdcd2",
+            "300": "#c6c6bd",
+            "400": "#929b96",
+            "500": "#646f6b",
+            "600": "#4a5753",
+            "700": "#37423e",
+            "800": "#262e2b",
+            "900": "#151b19",
+            "950": "#0f1413",
+        },
+        "primary": {
+            "50": "#eef7f4",
+            "100": "#dcece6",
+            "200": "#bcdcd2",
+            "300": "#93e0cf",
+            "400": "#6cd0ba",
+            "500": "#3fb39c",
+            "600": "#0b6557",
+            "700": "#084e43",
+            "800": "#0a4038",
+            "900": "#17332d",
+            "950": "#06241e",
+        },
+    },
+}
+
+# --- Logging --------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {"hide_tokens": {"()": "project.logs.HideTokens"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["hide_tokens"],
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "project": {"level": "INFO"},
+        "pki": {"level": "INFO"},
+        "chat": {"level": "INFO"},
+        "django.request": {"level": "ERROR"},
+    },
+}

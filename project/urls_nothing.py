@@ -1,0 +1,3 @@
+"""What a connection that came through none of our endpoints is answered: nothing."""
+
+urlpatterns: list[object] = []

@@ -1,0 +1,88 @@
+"""Real Chromium profiles, each with a certificate store (NSS database) of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, Playwright
+
+POLICY = Path("/etc/chromium/policies/managed/signet-tests.json")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# What the page's sockets were closed with and when; asked by the tests.
+WATCH_SOCKETS = """
+window.socketCloses = [];
+const Plain = window.WebSocket;
+window.WebSocket = class extends Plain {
+  constructor(...all) {
+    super(...all);
+    this.addEventListener("close", (e) =>
+      window.socketCloses.push({code: e.code, reason: e.reason, clean: e.wasClean, at: Date.now()}));
+  }
+};
+"""
+
+
+@contextmanager
+def chosen_certificates() -> Iterator[None]:
+    """Chromium takes the profile's certificate without asking; a headless one cannot ask."""
+    POLICY.parent.mkdir(parents=True, exist_ok=True)
+    pattern = json.dumps({"pattern": "https://localhost", "filter": {}})
+    POLICY.write_text(json.dumps({"AutoSelectCertificateForUrls": [pattern]}))
+    try:
+        yield
+    finally:
+        POLICY.unlink()
+
+
+@dataclass
+class Profile:
+    """One person's browser. Certificates are imported while it is closed."""
+
+    playwright: Playwright
+    home: Path
+
+    def __post_init__(self) -> None:
+        self.store = f"sql:{self.home}/.pki/nssdb"
+        (self.home / ".pki/nssdb").mkdir(parents=True)
+        self._run("certutil", "-N", "-d", self.store, "--empty-password")
+
+    def trust(self, root: Path) -> None:
+        self._run("certutil", "-A", "-d", self.store, "-t", "C,,", "-n", "root", "-i", str(root))
+
+    def install(self, p12: Path, password: str) -> None:
+        self._run("pk12util", "-d", self.store, "-i", str(p12), "-W", password)
+
+    @contextmanager
+    def open(self) -> Iterator[BrowserContext]:
+        context = self.playwright.chromium.launch_persistent_context(
+            self.home / "profile",
+            executable_path="/usr/bin/chromium",
+            args=ARGUMENTS,
+            env={**os.environ, "HOME": str(self.home)},
+            accept_downloads=True,
+            viewport={"width": 1280, "height": 900},
+        )
+        context.set_default_timeout(15_000)
+        context.add_init_script(WATCH_SOCKETS)
+        try:
+            yield context
+        finally:
+            context.close()
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.server import Signet
+
+
+@pytest.fixture(scope="session")
+def signet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signet]:
+    """One running deployment for all tests that only need a server."""
+    deployment = Signet(tmp_path_factory.mktemp("signet") / "var")
+    deployment.set_up()
+    deployment.shell(REQUIRED_ENDPOINT.format(port=deployment.required))
+    deployment.start()
+    yield deployment
+    if deployment.process:
+        deployment.stop()
+
+
+@pytest.fixture
+def own_signet(tmp_path: Path) -> Iterator[Signet]:
+    """A deployment of the test's own, set up but not started; it may be killed."""
+    deployment = Signet(tmp_path / "var")
+    deployment.set_up()
+    yield deployment
+    if deployment.process:
+        deployment.kill()
+
+
+REQUIRED_ENDPOINT = """
+from pki.models import Endpoint
+main = Endpoint.objects.get(name="main")
+Endpoint.objects.create(
+    name="strict", address="127.0.0.1", port={port}, certificate=main.certificate,
+    client_certificate="required", truststore=main.truststore, serves="main",
+)
+"""

@@ -1,0 +1,173 @@
+"""Whole clients against a server that loses pushes and connections: all end with exactly the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.modules import Run, modules
+
+pytestmark = pytest.mark.browser
+PRELUDE = """
+const { Client } = client;
+const make = (server, clock, user, storage = new cast.MemoryStorage()) => new Client({
+  url: "wss://chat.test/ws/chat/", user: user.username, storage, clock,
+  WebSocket: server.sockets(user),
+  on: { changed() {}, ready() {}, arrived() {}, stopped() {}, failing() {} },
+});
+const room = (client, slug = "general") => client.state.rooms[slug];
+const bodies = (client) => room(client).events.filter((event) => event.type === "message.posted")
+  .map((event) => event.data.body);
+"""
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with modules(client="chat/client.js", store="chat/store.js") as evaluate:
+        yield lambda body: evaluate(PRELUDE + body)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+def test_nothing_is_lost_doubled_or_out_of_order(run: Run, seed: int) -> None:
+    outcome = run(f"""
+        const clock = new cast.Clock({{ seed: {seed} }});
+        const server = new cast.Server({{ clock, loses: () => clock.random() < 0.2 }});
+        const people = [cast.ALICE, cast.BOB, {{ id: 3, username: "carol", name: "Carol" }}];
+        const clients = people.map((user) => make(server, clock, user));
+        for (const each of clients) each.start();
+        await clock.pass(500);
+        for (const each of clients) each.open("general");
+        const codes = [1006, 1012, 1013, 4001, 4008, 4030];
+        for (let step = 0; step < 120; step += 1) {{
+          const author = clients[Math.floor(clock.random() * 3)];
+          author.outbox.add({{ room: "general", body: `${{author.state.me?.username}} ${{step}}` }});
+          if (clock.random() < 0.15) {{
+            const sockets = [...server.open];
+            const victim = sockets[Math.floor(clock.random() * sockets.length)];
+            if (victim) server.close(codes[Math.floor(clock.random() * codes.length)], victim);
+          }}
+          if (clock.random() < 0.1) {{
+            server.refusals.push({{ code: "rate_limited", detail: "", retry_after: 0.5 }});
+          }}
+          if (step % 20 === 0) server.beat();
+          await clock.pass(clock.random() * 400);
+        }}
+        server.loses = () => false;
+        for (let beat = 0; beat < 6; beat += 1) {{
+          await clock.pass(25_000);
+          server.beat();
+        }}
+        await clock.pass(1000);
+        const log = server.logs.general.map((event) => event.data.body);
+        return {{
+          log,
+          seen: clients.map(bodies),
+          left: clients.map((each) => each.outbox.entries.length + room(each).waiting.length),
+        }};
+    """)
+    log = outcome["log"]
+    assert len(log) == 120
+    assert len(set(log)) == 120
+    for author in ("alice", "bob", "carol"):
+        own = [int(body.split()[1]) for body in log if body.startswith(author)]
+        assert own == sorted(own)
+    # A reconnection may start a log at what was read; what is there is the log's unbroken end.
+    for seen in outcome["seen"]:
+        assert seen == log[-len(seen) :]
+        assert seen
+    assert outcome["left"] == [0, 0, 0]
+
+
+def test_a_message_written_offline_survives_the_reload(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        const storage = new cast.MemoryStorage();
+        const before = make(server, clock, cast.ALICE, storage);
+        before.start();
+        await clock.pass(300);
+        server.closesWith = 1013;
+        server.close(1006);
+        before.open("general");
+        before.write("written offline");
+        const shown = room(before).waiting.map((entry) => entry.state);
+        const after = make(server, clock, cast.ALICE, storage);
+        server.closesWith = null;
+        after.start();
+        await clock.pass(2000);
+        return [shown, bodies(after), room(after).waiting.length, storage.length];
+    """) == [["waiting"], ["written offline"], 0, 0]
+
+
+def test_a_lost_answer_does_not_double_the_message(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock, loses: () => true });
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(300);
+        alice.open("general");
+        const post = server.post.bind(server);
+        server.post = (socket, request) => {
+          server.post = post;
+          server.say(socket.user, request.body, request);   // stored, but the answer is lost
+          server.close(1006, socket);
+        };
+        alice.write("once");
+        await clock.pass(5000);
+        return [server.logs.general.map((event) => event.data.body), bodies(alice),
+          room(alice).waiting.length];
+    """) == [["once"], ["once"], 0]
+
+
+def test_what_was_seen_is_told_to_the_server_once(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 0; i < 5; i += 1) server.say(cast.BOB, `message ${i}`);
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(500);
+        alice.open("general");
+        await clock.pass(500);
+        const unread = store.unread(alice.state, room(alice));
+        alice.attend(true);
+        await clock.pass(3000);
+        const reads = server.requests.filter((request) => request.op === "read");
+        return [unread, reads.map((request) => request.seq), store.unread(alice.state, room(alice))];
+    """) == [5, [5], 0]
+
+
+def test_a_room_opened_far_behind_shows_its_newest_and_reaches_back_by_pages(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 1; i <= 400; i += 1) server.say(cast.BOB, `message ${i}`);
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(500);
+        alice.open("general");
+        await clock.pass(500);
+        const first = bodies(alice).length;
+        alice.catchUp.history();
+        await clock.pass(500);
+        return [first, bodies(alice).at(-1), bodies(alice).length];
+    """) == [50, "message 400", 100]
+
+
+def test_a_restored_database_starts_everybody_afresh(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 1; i <= 9; i += 1) server.say(cast.BOB, `message ${i}`);
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(500);
+        server.logs.general = [];
+        server.say(cast.BOB, "after the restore");
+        server.epoch = "second";
+        server.close(1012);
+        await clock.pass(5000);
+        return bodies(alice);
+    """) == ["after the restore"]

@@ -1,0 +1,354 @@
+"""The chat page as a person uses it, with a server inside the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.modules import chromium_page, rendered, site
+
+pytestmark = pytest.mark.browser
+ALICE = {"id": 1, "username": "alice", "name": "Alice"}
+MAIN = '<script type="module" src="/static/chat/main.js"></script>'
+BEFORE = '<script type="module" src="/tests/client_page.js"></script>'
+PATHS = {"/": None, "/rooms/general/": "general", "/rooms/other/": "other", "/rooms/far/": "far"}
+
+
+def chat_html(path: str, room: str | None) -> str:
+    identity = SimpleNamespace(username="alice", name="Alice", serial="4f2a9c01", is_staff=False)
+    request = SimpleNamespace(identity=identity, path=path)
+    bootstrap = {"socket": "/ws/chat/", "user": ALICE, "room": room}
+    html = rendered("chat/chat.html", {"request": request, "bootstrap": bootstrap})
+    assert MAIN in html
+    return html.replace(MAIN, BEFORE + MAIN)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with site({path: chat_html(path, room) for path, room in PATHS.items()}) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser_page(address: str) -> Iterator[Page]:
+    with chromium_page(f"{address}/rooms/other/", viewport={"width": 1280, "height": 800}) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser_page: Page, address: str) -> Page:
+    """The room General, freshly opened, its last message in view."""
+    browser_page.set_viewport_size({"width": 1280, "height": 800})
+    browser_page.evaluate("localStorage.clear()")
+    browser_page.goto(f"{address}/rooms/general/")
+    expect(browser_page.locator("#timeline li").last).to_contain_text("old 120")
+    return browser_page
+
+
+@pytest.fixture
+def second_page(browser_page: Page) -> Iterator[Page]:
+    """A page of its own: with a clock of its own, or with complaints on its console."""
+    browser = browser_page.context.browser
+    assert browser
+    page = browser.new_page()
+    yield page
+    page.close()
+
+
+def bob_says(page: Page, *bodies: str, room: str = "general") -> None:
+    for body in bodies:
+        page.evaluate(
+            "([body, room]) => void server.say(cast.BOB, body, { room, at: new Date().toISOString() })",
+            [body, room],
+        )
+
+
+def say(page: Page, text: str) -> None:
+    page.locator("#composer-input").fill(text)
+    page.locator("#composer-input").press("Enter")
+
+
+def scroll_up(page: Page, by: int) -> None:
+    page.evaluate("(by) => { document.getElementById('scroller').scrollTop -= by }", by)
+    expect(page.locator("#jump")).to_be_visible()
+
+
+def top_of(page: Page, text: str) -> float:
+    box = page.locator("#timeline").get_by_text(text, exact=True).bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+def test_enter_sends_and_shift_enter_begins_a_line(page: Page) -> None:
+    box = page.locator("#composer-input")
+    box.fill("first line")
+    box.press("Shift+Enter")
+    box.press_sequentially("second line")
+    expect(page.locator("li[data-own=true]")).to_have_count(0)
+
+    box.press("Enter")
+
+    mine = page.locator("li[data-own=true]")
+    expect(mine).to_have_attribute("data-state", "sent")
+    expect(mine).to_contain_text("first line\nsecond line", use_inner_text=False)
+    expect(box).to_have_value("")
+    expect(box).to_be_focused()
+
+
+def test_enter_that_ends_a_composition_sends_nothing(page: Page) -> None:
+    page.locator("#composer-input").fill("にほん")
+    page.evaluate("""() => document.getElementById("composer-input").dispatchEvent(
+      new KeyboardEvent("keydown", {key: "Enter", isComposing: true, bubbles: true}))""")
+    expect(page.locator("#composer-input")).to_have_value("にほん")
+
+
+def test_a_message_is_shown_at_once_as_text_and_then_as_the_server_renders_it(page: Page) -> None:
+    page.evaluate("server.isMute = true")
+    say(page, "<b>bold</b>")
+    mine = page.locator("li[data-own=true]")
+    expect(mine).to_have_attribute("data-state", "sending")
+    expect(mine.locator(".message-body")).to_have_text("<b>bold</b>")
+    page.evaluate("mine = document.querySelector('li[data-own=true]')")
+
+    page.evaluate("""() => {
+      server.isMute = false;
+      server.say(cast.ALICE, "<b>bold</b>", {client_id: server.requests.at(-1).client_id});
+    }""")
+
+    expect(mine).to_have_attribute("data-state", "sent")
+    expect(mine.locator("b")).to_have_text("bold")
+    assert page.evaluate("mine === document.querySelector('li[data-own=true]')")
+
+
+def test_a_refused_message_says_why_and_can_be_tried_again_or_deleted(page: Page) -> None:
+    refusal = "server.refusals.push({code: 'not_allowed', detail: 'You may only read here.'})"
+    page.evaluate(refusal)
+    say(page, "may I?")
+    mine = page.locator("li[data-own=true]")
+    expect(mine).to_have_attribute("data-state", "failed")
+    expect(mine).to_contain_text("Not sent. You may only read here.")
+
+    page.get_by_role("button", name="Try again").click()
+    expect(mine).to_have_attribute("data-state", "sent")
+
+    page.evaluate(refusal)
+    say(page, "and now?")
+    page.get_by_role("button", name="Delete").click()
+    expect(mine).to_have_count(1)
+
+
+def test_messages_are_grouped_by_author_and_days_are_parted(page: Page) -> None:
+    bob_says(page, "today", "and again")
+    last = page.locator("#timeline li").last
+    expect(last).to_contain_text("and again")
+    expect(last.locator(".author")).to_have_count(0)
+    first = page.locator("#timeline li", has_text="today").first
+    expect(first.locator(".author")).to_have_text("Bob")
+    expect(first.locator(".divider-day")).to_have_text("Today")
+
+
+def test_the_view_follows_at_the_end_only(page: Page) -> None:
+    bob_says(page, "followed")
+    expect(page.locator("#timeline").get_by_text("followed", exact=True)).to_be_in_viewport()
+
+    scroll_up(page, 700)
+    before = top_of(page, "old 110")
+    bob_says(page, "one", "two")
+    expect(page.locator("#jump")).to_have_text("2 new")
+    assert top_of(page, "old 110") == pytest.approx(before, abs=1)
+    expect(page).to_have_title("(2) general – Signet")
+
+    page.locator("#jump").click()
+    expect(page.locator("#timeline").get_by_text("two", exact=True)).to_be_in_viewport()
+    expect(page.locator(".divider-new")).to_have_count(1)
+    expect(page).to_have_title("general – Signet")
+    expect(page.locator("#jump")).to_be_hidden()
+
+
+def test_older_messages_come_in_above_without_moving_the_view(page: Page) -> None:
+    count = page.locator("#timeline li").count()
+    page.evaluate("document.getElementById('scroller').scrollTop = 400")
+    seen = page.evaluate("""() => {
+      const edge = document.getElementById("scroller").getBoundingClientRect().top;
+      const row = [...document.querySelectorAll("#timeline .message-row")]
+        .find((row) => row.getBoundingClientRect().top > edge);
+      const body = row.querySelector(".message-body");
+      return [body.innerText, body.getBoundingClientRect().top];
+    }""")
+    expect(page.locator("#timeline li")).not_to_have_count(count)
+    text, before = seen
+    after = page.evaluate(
+        "(text) => [...document.querySelectorAll('.message-body')]"
+        ".find((body) => body.innerText === text).getBoundingClientRect().top",
+        text,
+    )
+    assert after == pytest.approx(before, abs=1)
+
+
+def test_a_room_opens_where_the_new_messages_begin(page: Page) -> None:
+    bob_says(page, *(f"news {number}" for number in range(1, 41)), room="other")
+    link = page.locator("[data-room=other]")
+    expect(link).to_have_attribute("data-unread", "40")
+    expect(page).to_have_title("(40) general – Signet")
+
+    link.click()
+
+    expect(page.locator(".divider-new")).to_be_in_viewport()
+    first = page.locator("#timeline li").filter(has=page.locator(".divider-new"))
+    expect(first).to_contain_text("news 1")
+    expect(page.locator("#timeline").get_by_text("news 40", exact=True)).not_to_be_in_viewport()
+    expect(page).to_have_url(re.compile(r"/rooms/other/$"))
+    expect(link).to_have_attribute("aria-current", "page")
+
+    page.locator("#jump").click()
+    expect(link).to_have_attribute("data-unread", "0")
+    page.wait_for_timeout(600)  # the mark is told after a moment, and to nobody we could watch
+    assert page.evaluate("server.reads['1.other']") == 40
+
+
+def test_rooms_have_their_own_drafts_and_the_back_button_works(page: Page) -> None:
+    box = page.locator("#composer-input")
+    box.fill("half a thought")
+    page.locator("[data-room=other]").click()
+    expect(box).to_have_value("")
+    expect(box).to_be_focused()
+    page.go_back()
+    expect(page.locator("#room")).to_have_attribute("data-slug", "general")
+    expect(box).to_have_value("half a thought")
+    page.reload()
+    expect(box).to_have_value("half a thought")
+
+
+def test_a_revoked_certificate_closes_the_page_and_says_so(page: Page) -> None:
+    page.evaluate("server.close(4501)")
+    stopped = page.locator("#stopped")
+    expect(stopped).to_contain_text("Your certificate was revoked. This page is closed.")
+    expect(page.locator("#stopped-title")).to_be_focused()
+    expect(stopped.get_by_role("link", name="What the server sees")).to_have_attribute(
+        "href", "/whoami"
+    )
+    expect(stopped.get_by_role("button", name="Reload the page")).to_be_visible()
+    expect(page.locator("#timeline li")).to_have_count(0)
+    expect(page.locator("#composer-input")).to_be_hidden()
+
+
+def test_a_short_break_goes_without_a_word_and_a_long_one_does_not(
+    second_page: Page, address: str
+) -> None:
+    page = second_page
+    page.clock.install()
+    page.goto(f"{address}/rooms/general/")
+    page.clock.run_for(1000)
+    expect(page.locator("#timeline li").last).to_contain_text("old 120")
+
+    page.evaluate("server.closesWith = 1013; server.close(1012)")
+    say(page, "written meanwhile")
+    page.clock.run_for(4000)
+    expect(page.locator("#banner")).to_be_hidden()
+    page.clock.run_for(3000)
+    expect(page.locator("#banner")).to_contain_text("1 message waits here")
+    expect(page.locator("li[data-own=true]")).to_have_attribute("data-state", "waiting")
+
+    page.evaluate("server.closesWith = null")
+    page.clock.run_for(40_000)
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("li[data-own=true]")).to_have_attribute("data-state", "sent")
+
+
+def test_hostile_html_does_nothing_even_if_the_server_let_it_through(
+    second_page: Page, address: str
+) -> None:
+    page = second_page  # the policy reports what the filter then drops
+    page.goto(f"{address}/rooms/general/")
+    expect(page.locator("#timeline li").last).to_contain_text("old 120")
+    page.evaluate("""() => {
+      const html = `<p onclick="hacked = 1" style="color:red">text <img src=x onerror="hacked = 1">
+        <a href="javascript:hacked = 1">bad</a> <a href="https://example.org/" target="_self">good</a>
+        <script>hacked = 1</` + `script><svg onload="hacked = 1"></svg><form><input></form></p>`;
+      const event = cast.message(0, cast.BOB);
+      server.append("general", {...event, data: {...event.data, html}});
+    }""")
+    body = page.locator("#timeline li").last.locator(".message-body")
+    expect(body).to_contain_text("text")
+    assert body.locator("img, script, svg, input, [onclick], [style]").count() == 0
+    link = body.get_by_role("link")
+    expect(link).to_have_text("good")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    assert page.evaluate("typeof hacked") == "undefined"
+
+
+def test_arrivals_are_announced_and_history_is_not(page: Page) -> None:
+    expect(page.locator("#arrivals")).to_be_empty()
+    bob_says(page, "knock knock")
+    expect(page.locator("#arrivals")).to_have_text("Bob: knock knock")
+    bob_says(page, "one", "two", "three")
+    expect(page.locator("#arrivals")).to_have_text("3 new messages")
+
+
+def test_keys_go_from_message_to_message_and_show_the_certificate(page: Page) -> None:
+    last = page.locator("#timeline li").last
+    last.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    before_last = page.locator("#timeline li").nth(-2)
+    expect(before_last).to_be_focused()
+    expect(before_last.locator(".facts")).to_contain_text("seri al-o f-bo b")
+    expect(before_last.locator("button.gutter")).to_have_attribute("aria-expanded", "true")
+    expect(page.locator("#timeline > [tabindex='0']")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(before_last.locator(".facts")).to_have_count(0)
+
+
+def test_a_new_room_is_made_and_opened(page: Page) -> None:
+    page.locator("#new-room").click()
+    page.get_by_label("Name", exact=True).fill("Été 2026!")
+    expect(page.get_by_label("Address", exact=True)).to_have_value("ete-2026")
+    page.locator("#create-submit").click()
+    expect(page.locator("#room-name")).to_have_text("Été 2026!")
+    expect(page).to_have_url(re.compile(r"/rooms/ete-2026/$"))
+    expect(page.locator("#room-empty")).to_be_visible()
+
+
+def test_a_dialog_shows_what_the_server_refuses(page: Page) -> None:
+    page.locator("#join-room").click()
+    page.get_by_label("Address of the room").fill("https://chat.test/rooms/nowhere/")
+    page.locator("#join-submit").click()
+    expect(page.locator("#join-dialog [role=alert]")).to_have_text("No.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#join-dialog")).to_be_hidden()
+
+
+def test_a_room_one_is_not_in_offers_to_join(browser_page: Page, address: str) -> None:
+    browser_page.goto(f"{address}/rooms/far/")
+    expect(browser_page.locator("#outside")).to_contain_text("You are not in “far”")
+    browser_page.locator("#outside-join").click()
+    expect(browser_page.locator("#outside-error")).to_have_text("No.")
+
+
+def test_a_narrow_screen_shows_the_list_or_the_room(page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    expect(page.locator("#room-list")).to_be_hidden()
+    page.locator("#show-rooms").click()
+    expect(page.locator("#room-list")).to_be_visible()
+    expect(page.locator("#composer-input")).to_be_hidden()
+    page.locator("[data-room=other]").click()
+    expect(page.locator("#composer-input")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_a_wide_screen_opens_a_room_at_once(browser_page: Page, address: str) -> None:
+    browser_page.set_viewport_size({"width": 1280, "height": 800})
+    browser_page.evaluate("localStorage.clear()")
+    browser_page.goto(f"{address}/")
+    expect(browser_page).to_have_url(re.compile(r"/rooms/general/$"))
+
+
+def test_a_message_that_is_too_long_is_not_sent(page: Page) -> None:
+    page.locator("#composer-input").fill("x" * 1001)
+    expect(page.locator("#draft-count")).to_contain_text("1 too many")
+    page.locator("#composer-input").press("Enter")
+    expect(page.locator("#composer-input")).to_have_value("x" * 1001)

@@ -1,0 +1,271 @@
+"""The client's reducer: one rule of numbers gives order, no repeats and no holes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.modules import Run, modules
+
+pytestmark = pytest.mark.browser
+PRELUDE = """
+const { ALICE, BOB, message, note, ready } = cast;
+const { reduce, initial, roomOf, unread, behind } = store;
+const fold = (...actions) => actions.reduce(reduce, initial());
+const event = (event) => ({ type: "event", event });
+const start = (rooms, options) => ({ type: "ready", ready: ready(rooms, options) });
+const seqs = (state, slug = "general") => roomOf(state, slug).events.map((event) => event.seq);
+const echo = (clientId, body = "hello") => ({ type: "echo.added", entry:
+  { clientId, body, room: "general", at: 0, state: "sending" } });
+const waiting = (state) => roomOf(state, "general").waiting.map((entry) => entry.clientId);
+const view = (state, slug = "general") => {
+  const { first, last, head, read, divider } = roomOf(state, slug);
+  return { first, last, head, read, divider, unread: unread(state, roomOf(state, slug)) };
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with modules(store="chat/store.js") as evaluate:
+        yield lambda body: evaluate(PRELUDE + body)
+
+
+def test_events_in_order_are_applied(run: Run) -> None:
+    assert run("""
+        return seqs(fold(start({general: {}}), event(message(1)), event(message(2))));
+    """) == [1, 2]
+
+
+def test_a_repeated_event_is_ignored(run: Run) -> None:
+    assert run("""
+        return seqs(fold(start({general: {}}), event(message(1)), event(message(1)),
+          event(message(2)), event(message(1))));
+    """) == [1, 2]
+
+
+def test_an_event_beyond_a_hole_is_held_and_the_room_is_behind(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {}}), event(message(1)), event(message(4)));
+        return [seqs(state), behind(state)];
+    """) == [[1], {"general": 1}]
+
+
+def test_held_events_follow_when_the_hole_is_filled(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {}}), event(message(5)), event(message(4)),
+          event(message(1)),
+          {type: "sync", rooms: {general: {events: [message(2), message(3)], more: false, head: 5}}});
+        return [seqs(state), behind(state)];
+    """) == [[1, 2, 3, 4, 5], {}]
+
+
+def test_a_lost_event_is_noticed_by_the_heartbeat(run: Run) -> None:
+    assert run("""
+        return behind(fold(start({general: {}}), event(message(1)),
+          {type: "heads", rooms: {general: 3, unknown: 9}}));
+    """) == {"general": 1}
+
+
+def test_shuffled_and_repeated_events_end_as_the_log(run: Run) -> None:
+    assert run("""
+        const random = cast.dice(7);
+        const log = Array.from({length: 60}, (_, index) => message(index + 1));
+        const deliveries = [...log, ...log.filter(() => random() < 0.5)];
+        for (let i = deliveries.length - 1; i > 0; i -= 1) {
+          const j = Math.floor(random() * (i + 1));
+          [deliveries[i], deliveries[j]] = [deliveries[j], deliveries[i]];
+        }
+        return seqs(fold(start({general: {}}), ...deliveries.map(event)));
+    """) == list(range(1, 61))
+
+
+def test_a_local_echo_gives_way_to_its_event(run: Run) -> None:
+    assert run("""
+        const before = fold(start({general: {}}), echo("mine"));
+        const after = reduce(before, event(message(1, ALICE, {client_id: "mine"})));
+        return [waiting(before), waiting(after), seqs(after)];
+    """) == [["mine"], [], [1]]
+
+
+def test_an_echo_stays_while_its_event_is_held(run: Run) -> None:
+    assert run("""
+        const held = fold(start({general: {}}), echo("mine"),
+          event(message(2, ALICE, {client_id: "mine"})));
+        const filled = reduce(held, event(message(1)));
+        return [waiting(held), waiting(filled), seqs(filled)];
+    """) == [["mine"], [], [1, 2]]
+
+
+def test_somebody_elses_client_id_takes_no_echo_away(run: Run) -> None:
+    assert run("""
+        return waiting(fold(start({general: {}}), echo("mine"),
+          event(message(1, BOB, {client_id: "mine"}))));
+    """) == ["mine"]
+
+
+def test_an_echo_of_what_is_stored_already_does_not_appear(run: Run) -> None:
+    assert (
+        run("""
+        return waiting(fold(start({general: {}}),
+          event(message(1, ALICE, {client_id: "mine"})), echo("mine")));
+    """)
+        == []
+    )
+
+
+def test_an_answer_to_a_repeated_post_ends_the_echo_though_its_number_is_old(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {head: 9, read: 9}}), echo("mine"),
+          event(message(4, ALICE, {client_id: "mine"})));
+        return [waiting(state), view(state).last];
+    """) == [[], 9]
+
+
+def test_what_others_write_is_unread_and_what_i_write_is_not(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {}, other: {}}), event(message(1)),
+          event(message(2, ALICE)), event(note(3, "member.joined")), event(message(4)));
+        return [view(state).unread, store.unreadInAll(state)];
+    """) == [2, 2]
+
+
+def test_who_looks_at_the_end_reads_what_arrives(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {}}), {type: "opened", room: "general"},
+          {type: "attending", value: true}, event(message(1)), event(message(2)));
+        return view(state);
+    """) == {"first": 1, "last": 2, "head": 2, "read": 2, "divider": None, "unread": 0}
+
+
+def test_the_line_new_stays_where_reading_stopped(run: Run) -> None:
+    assert run("""
+        const away = fold(start({general: {}}), {type: "opened", room: "general"},
+          {type: "attending", value: true}, event(message(1)), {type: "away"},
+          event(message(2)), event(message(3)));
+        const back = reduce(away, {type: "attending", value: true});
+        return [view(away).divider, view(away).unread, view(back).divider, view(back).unread];
+    """) == [1, 2, 1, 0]
+
+
+def test_the_line_new_goes_when_one_writes_or_leaves(run: Run) -> None:
+    assert run("""
+        const away = fold(start({general: {}, other: {}}), {type: "opened", room: "general"},
+          event(message(1)));
+        const wrote = reduce(away, echo("mine"));
+        const left = reduce(away, {type: "opened", room: "other"});
+        return [view(away).divider, view(wrote).divider, view(left).divider];
+    """) == [0, None, None]
+
+
+def test_a_mark_from_another_device_counts_and_never_goes_back(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {}}), event(message(1)), event(message(2)),
+          {type: "read", room: "general", seq: 2}, {type: "read", room: "general", seq: 1});
+        return [view(state).read, view(state).unread];
+    """) == [2, 0]
+
+
+def test_history_is_put_in_front_and_only_where_it_joins(run: Run) -> None:
+    assert run("""
+        const page = (events, more) => ({type: "history", room: "general", events, more});
+        const state = fold(start({general: {head: 5, read: 5}}), event(message(6)),
+          page([message(4), message(5)], true), page([message(1)], false));
+        const whole = reduce(state, page([message(1), message(2), message(3)], false));
+        return [seqs(state), seqs(whole), roomOf(whole, "general").more];
+    """) == [[4, 5, 6], [1, 2, 3, 4, 5, 6], False]
+
+
+def test_a_new_connection_keeps_the_log_and_asks_for_the_rest(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {}}), event(message(1)), event(message(2)),
+          start({general: {head: 7}}));
+        return [seqs(state), behind(state)];
+    """) == [[1, 2], {"general": 2}]
+
+
+def test_another_epoch_forgets_the_log_and_keeps_what_waits(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {}}), event(message(1)), event(message(2)), echo("mine"),
+          start({general: {head: 1, read: 1}}, {epoch: "second"}));
+        return [seqs(state), waiting(state), view(state).last];
+    """) == [[], ["mine"], 1]
+
+
+def test_after_a_long_absence_a_room_starts_at_its_newest(run: Run) -> None:
+    assert run("""
+        const state = fold(start({general: {}}), event(message(1)),
+          start({general: {head: 5000, read: 1}}));
+        return [view(state), behind(state), store.needsHistory(roomOf(state, "general"))];
+    """) == [
+        {"first": 5001, "last": 5000, "head": 5000, "read": 1, "divider": None, "unread": 4999},
+        {},
+        True,
+    ]
+
+
+def test_rooms_come_and_go(run: Run) -> None:
+    assert run("""
+        const added = {type: "room.added", room: {room: "new", name: "New", kind: "direct",
+          head: 3, read: 3, role: "member"}};
+        const state = fold(start({general: {}}), added,
+          event({...note(4, "member.joined", BOB, {user: ALICE}), room: "new"}));
+        const gone = reduce(state, {type: "room.removed", room: "new"});
+        const left = reduce(state, event(note(1, "member.left", ALICE)));
+        const refused = reduce(state, {type: "sync", rooms: {new: {error: {code: "not_found"}}}});
+        return [store.listed(state).map((room) => room.name), seqs(state, "new"),
+          ...[gone, left, refused].map((state) => Object.keys(state.rooms))];
+    """) == [["general", "New"], [4], ["general"], ["new"], ["general"]]
+
+
+def test_a_room_is_known_from_its_event_before_the_server_describes_it(run: Run) -> None:
+    assert run("""
+        const state = fold(start({}),
+          event({...note(1, "room.created", ALICE, {name: "Fresh", kind: "private"}), room: "fresh"}),
+          {type: "room.added", room: {room: "fresh", name: "Fresh", kind: "private", head: 0, read: 1}});
+        return [roomOf(state, "fresh").name, seqs(state, "fresh"), view(state, "fresh").unread];
+    """) == ["Fresh", [1], 0]
+
+
+def test_events_of_rooms_that_are_not_mine_are_ignored(run: Run) -> None:
+    assert run("""
+        const strange = {...message(1), room: "constructor"};
+        const state = fold(start({general: {}}), event(strange));
+        return Object.keys(state.rooms);
+    """) == ["general"]
+
+
+def test_typing_ends_with_time_or_with_the_message(run: Run) -> None:
+    assert run("""
+        const types = (user) => ({type: "typing", room: "general", user, at: 1000});
+        const state = fold(start({general: {}}), types(BOB), types(ALICE));
+        const names = (state, at) => store.typists(roomOf(state, "general"), at);
+        return [names(state, 2000), names(state, 9000),
+          names(reduce(state, event(message(1))), 2000)];
+    """) == [["Bob"], [], []]
+
+
+def test_a_long_log_lets_go_of_its_oldest_part(run: Run) -> None:
+    assert run("""
+        const log = Array.from({length: 700}, (_, index) => event(message(index + 1)));
+        const state = fold(start({general: {}}), ...log, {type: "trimmed", room: "general"});
+        const {events, first, more} = roomOf(state, "general");
+        return [events.length, first, more];
+    """) == [400, 301, True]
+
+
+def test_the_reducer_changes_no_state_it_was_given(run: Run) -> None:
+    assert run("""
+        const freeze = (value) => {
+          if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+            Object.freeze(value);
+            Object.values(value).forEach(freeze);
+          }
+          return value;
+        };
+        const actions = [start({general: {}}), {type: "opened", room: "general"}, event(message(3)),
+          event(message(1)), event(message(2)), echo("mine"), {type: "attending", value: true},
+          event(message(4, ALICE, {client_id: "mine"})), {type: "away"}];
+        return seqs(actions.reduce((state, action) => freeze(reduce(state, action)), initial()));
+    """) == [1, 2, 3, 4]

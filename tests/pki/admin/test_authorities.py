@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from cryptography import x509
+
+from pki.admin.authorities import crl_badge
+from pki.models import AuditEntry, CertificateAuthority, RevocationList
+from tests.pki.admin.conftest import said, text_of
+
+LIST = "/console/pki/certificateauthority/"
+
+
+def page(authority, name="change"):
+    return f"{LIST}{authority.pk}/{name}/"
+
+
+def test_list_shows_the_tree_with_keys_and_crls(console, pki):
+    shown = text_of(console.get(LIST))
+
+    assert shown.index("Test Root") < shown.index('<span class="sg-branch">Test Issuing</span>')
+    assert "P-256" in shown
+    assert "No. 1" in shown
+    assert "next in 6 days" in shown
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"), [(1, "fresh"), (4, "due"), (8, "out of date"), (None, "no CRL")]
+)
+def test_crl_is_fresh_due_or_out_of_date(at, age, expected):
+    begin = None if age is None else at - dt.timedelta(days=age)
+    end = begin and begin + dt.timedelta(days=7)
+
+    assert f">{expected}<" in crl_badge(begin, end, at=at)
+
+
+def test_root_and_authority_below_it_are_founded(console, pki):
+    console.post(f"{LIST}add/", {"name": "New Root", "algorithm": "p384"})
+    root = CertificateAuthority.objects.get(name="New Root")
+    response = console.post(
+        f"{LIST}add/", {"name": "New Below", "parent": root.pk, "algorithm": "p256"}
+    )
+
+    below = CertificateAuthority.objects.get(name="New Below")
+    assert root.is_root
+    assert root.certificate.key
+    assert root.certificate.key.algorithm == "p384"
+    assert below.parent == root
+    assert response.url == page(below)
+    assert AuditEntry.objects.filter(action="authority.created", actor="admin").count() == 2
+
+
+def test_taken_name_is_a_sentence_on_the_form(console, pki):
+    response = console.post(f"{LIST}add/", {"name": "Test Root", "algorithm": "p256"})
+
+    assert "already" in text_of(response)
+    assert CertificateAuthority.objects.count() == 2
+
+
+def test_crl_is_published_from_the_page_after_a_question(console, pki):
+    assert "Signs CRL number 2 of Test Issuing" in text_of(
+        console.get(page(pki.issuing, "publish-crl"))
+    )
+    assert RevocationList.objects.filter(authority=pki.issuing).count() == 1
+
+    response = console.post(page(pki.issuing, "publish-crl"))
+
+    (sentence,) = said(console, response)
+    assert sentence.startswith("CRL 2 of Test Issuing is published: 0 revoked")
+
+
+def test_crls_of_selected_authorities_are_published(console, pki):
+    console.post(
+        LIST,
+        {"action": "publish_selected", "_selected_action": [pki.root.pk, pki.issuing.pk]},
+    )
+
+    assert sorted(RevocationList.objects.values_list("number", flat=True)) == [1, 1, 2, 2]
+
+
+def test_authority_without_its_key_is_a_sentence_and_no_error(console, pki):
+    certificate = pki.issuing.certificate
+    certificate.key = None
+    certificate.save(update_fields=["key"])
+
+    (sentence,) = said(console, console.post(page(pki.issuing, "publish-crl")))
+
+    assert "key is not kept here" in sentence
+    assert "kept elsewhere" in text_of(console.get(LIST))
+
+
+def test_downloads_are_the_authoritys_certificate(console, pki):
+    der = console.get(page(pki.root, "der"))
+
+    assert x509.load_der_x509_certificate(der.content).subject.rfc4514_string() == "CN=Test Root"
+    assert der["Content-Disposition"] == 'attachment; filename="test-root.cer"'
+
+
+def test_looking_publishing_and_founding_are_three_rights(clerk, pki):
+    looker = clerk("view_certificateauthority")
+    assert looker.get(page(pki.root)).status_code == 200
+    assert looker.post(page(pki.root, "publish-crl")).status_code == 404
+    assert looker.get(f"{LIST}add/").status_code == 404
+    assert "publish_selected" not in text_of(looker.get(LIST))
+    assert RevocationList.objects.count() == 2
+
+    publisher = clerk("view_certificateauthority", "add_revocationlist")
+    assert publisher.post(page(pki.root, "publish-crl")).status_code == 302
+    assert RevocationList.objects.count() == 3

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+import pytest
+from cryptography import x509
+
+from pki import revocation
+from pki.models import Certificate, Endpoint
+from tests.factories import make_device, make_server_certificate
+from tests.pki.admin.conftest import said, text_of
+
+LIST = "/console/pki/certificate/"
+ADD = f"{LIST}add/"
+
+
+def page(certificate, name="change"):
+    return f"{LIST}{certificate.pk}/{name}/"
+
+
+@pytest.fixture
+def device(pki, people):
+    return make_device(people.bob, pki.issuing)
+
+
+@pytest.fixture
+def certificate(device):
+    return device.certificate
+
+
+def of_bob():
+    return Certificate.objects.filter(owner__username="bob")
+
+
+# --- Find and look --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def every_status(pki, people, at):
+    """One of Bob's certificates in each state, by the name of its device."""
+    old = make_pki_in_the_past(at)
+    revoked = make_device(people.bob, pki.issuing, device="revoked").certificate
+    revocation.revoke(actor="tests", certificate=revoked, reason="superseded", at=at)
+    make_device(people.bob, pki.issuing, device="valid")
+    make_device(people.bob, old, device="expired", at=at - dt.timedelta(days=400))
+    make_device(people.bob, old, device="soon", at=at - dt.timedelta(days=350))
+
+
+def make_pki_in_the_past(at):
+    from pki import authorities
+
+    then = at - dt.timedelta(days=500)
+    root = authorities.create_authority(actor="tests", name="Old Root", at=then)
+    return authorities.create_authority(actor="tests", name="Old Issuing", parent=root, at=then)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("status=valid", {"valid", "soon"}),
+        ("status=expired", {"expired"}),
+        ("status=revoked", {"revoked"}),
+        ("status=not+yet+valid", set()),
+        ("expires=30", {"soon"}),
+        ("expires=nonsense", {"valid", "soon", "expired", "revoked"}),
+        ("profile=server", set()),
+        ("holder=others", set()),
+    ],
+)
+def test_list_is_filtered(console, every_status, query, expected):
+    found = console.get(f"{LIST}?{query}").context["cl"].queryset
+
+    assert {c.device for c in found if c.owner and c.owner.username == "bob"} == expected
+
+
+def test_list_shows_a_badge_for_each_status(console, every_status):
+    shown = text_of(console.get(f"{LIST}?q=bob"))
+
+    for tone, words in {
+        "sg-good": "valid",
+        "sg-warn": "expiring soon",
+        "sg-bad": "revoked",
+    }.items():
+        assert f'<span class="sg-badge {tone}">{words}</span>' in shown
+    assert '<span class="sg-badge ">expired</span>' in shown
+
+
+def test_search_finds_by_serial_fingerprint_and_name(console, certificate):
+    for words in (certificate.serial, certificate.fingerprint, certificate.sha256, "CN=bob"):
+        found = console.get(LIST, data={"q": words}).context["cl"].queryset
+        assert [c.pk for c in found] == [certificate.pk]
+    assert not console.get(LIST, data={"q": "nobody"}).context["cl"].queryset
+
+
+def test_page_shows_all_facts(console, pki, certificate):
+    shown = text_of(console.get(page(certificate)))
+
+    for fact in (
+        "CN=bob",
+        "bob@example.org",
+        certificate.serial,
+        certificate.fingerprint,
+        certificate.spki_sha256,
+        "Test Issuing",
+        "P-256",
+        "digital signature",
+        "clientAuth",
+        "/crl/test-issuing.crl",
+        "/ocsp/test-issuing/",
+    ):
+        assert fact in shown
+
+
+def test_page_changes_nothing(console, certificate):
+    console.post(page(certificate), {"device": "other", "revoked_at": ""})
+
+    certificate.refresh_from_db()
+    assert certificate.device == "laptop"
+
+
+def test_downloads_are_the_certificate(console, certificate):
+    pem, der = console.get(page(certificate, "pem")), console.get(page(certificate, "der"))
+
+    expected = x509.load_der_x509_certificate(bytes(certificate.der))
+    assert x509.load_pem_x509_certificate(pem.content) == expected
+    assert x509.load_der_x509_certificate(der.content) == expected
+    assert pem["Content-Disposition"] == f'attachment; filename="{certificate.serial}.pem"'
+    assert der["Content-Type"] == "application/pkix-cert"
+
+
+# --- Revoke ---------------------------------------------------------------------------------
+
+
+def confirmed(visitor, keys, reason="keyCompromise"):
+    joined = ",".join(str(key) for key in keys)
+    return visitor.post(f"{LIST}revoke/", {"certificates": joined, "reason": reason})
+
+
+def test_revoking_asks_for_a_reason_and_then_revokes(console, certificate):
+    asked = console.get(page(certificate, "revoke"))
+    certificate.refresh_from_db()
+    assert "Revoke 1 certificate" in text_of(asked)
+    assert certificate.revoked_at is None
+
+    done = confirmed(console, [certificate.pk])
+
+    certificate.refresh_from_db()
+    assert certificate.revocation_reason == "keyCompromise"
+    assert said(console, done) == ["1 certificate is revoked, and the CRL is published."]
+
+
+def test_selected_certificates_are_listed_counted_and_revoked(console, pki, people):
+    devices = [make_device(people.bob, pki.issuing, device=f"phone {n}") for n in range(3)]
+    keys = [d.certificate.pk for d in devices]
+    other = make_device(people.charlie, pki.issuing).certificate
+
+    listed = console.post(LIST, {"action": "revoke_selected", "_selected_action": keys})
+    assert "Revoke 3 certificates" in text_of(listed)
+    for number in range(3):
+        assert f"phone {number}" in text_of(listed)
+    assert other.serial[:16] not in text_of(listed)
+
+    (shown,) = re.findall(r'name="certificates" value="([\d,]+)"', text_of(listed))
+    assert sorted(map(int, shown.split(","))) == sorted(keys)
+    done = confirmed(console, keys, "superseded")
+
+    assert said(console, done) == ["3 certificates are revoked, and the CRL is published."]
+    assert of_bob().filter(revoked_at__isnull=True).count() == 0
+    other.refresh_from_db()
+    assert other.revoked_at is None
+
+
+def test_revoking_twice_is_a_sentence_and_no_error(console, certificate):
+    said(console, confirmed(console, [certificate.pk]))
+
+    again = confirmed(console, [certificate.pk])
+
+    (sentence,) = said(console, again)
+    assert "has been revoked already" in sentence
+    assert "Nothing to revoke" in text_of(console.get(page(certificate, "revoke")))
+
+
+def test_unknown_reason_and_list_are_refused(console, certificate):
+    assert confirmed(console, [certificate.pk], "boredom").status_code == 400
+    assert confirmed(console, ["all"]).status_code == 400
+    certificate.refresh_from_db()
+    assert certificate.revoked_at is None
+
+
+def test_page_warns_of_what_revoking_breaks(console, pki, people):
+    server = make_server_certificate(pki.issuing, hosts=("localhost",))
+    Endpoint.objects.create(name="enrol", port=8444, certificate=server, serves="enrol")
+    own = Certificate.objects.get(owner=people.admin)
+
+    assert "browsers will refuse to connect" in text_of(console.get(page(server, "revoke")))
+    assert "you will be signed out" in text_of(console.get(page(own, "revoke")))
+    authority = text_of(console.get(page(pki.issuing.certificate, "revoke")))
+    assert "can sign nothing afterwards" in authority
+    assert "CA&#x27;s key was compromised" in authority
+
+
+def test_root_cannot_be_revoked(console, pki):
+    root = pki.root.certificate
+    assert "Nothing to revoke" in text_of(console.get(page(root, "revoke")))
+
+    (sentence,) = said(console, confirmed(console, [root.pk]))
+
+    assert "signed itself" in sentence
+
+
+def test_revoking_needs_the_right(clerk, pki, people):
+    mine = make_device(people.charlie, pki.issuing).certificate
+    looker = clerk("view_certificate")
+    assert "revoke_selected" not in text_of(looker.get(LIST))
+    assert looker.get(page(mine, "revoke")).status_code == 404
+    assert confirmed(looker, [mine.pk]).status_code == 404
+    mine.refresh_from_db()
+    assert mine.revoked_at is None
+
+    revoker = clerk("view_certificate", "revoke_certificate")
+    confirmed(revoker, [mine.pk])
+    mine.refresh_from_db()
+    assert mine.revoked_at is not None

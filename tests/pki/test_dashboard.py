@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from pki import authorities, dashboard, enrolment, revocation
+from pki.models import Endpoint, RevocationList
+from tests.factories import make_device, make_server_certificate
+
+DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture
+def old(db, at):
+    """A CA that could issue a year and more ago."""
+    then = at - 500 * DAY
+    root = authorities.create_authority(actor="tests", name="Old Root", at=then)
+    return authorities.create_authority(actor="tests", name="Old Issuing", parent=root, at=then)
+
+
+def figures(at):
+    return {number.label: number.value for number in dashboard.numbers(at=at)}
+
+
+def test_figures_count_the_certificates_of_people(pki, old, people, at):
+    make_device(people.bob, pki.issuing)
+    make_device(people.bob, old, at=at - 350 * DAY)
+    make_device(people.bob, old, at=at - 400 * DAY)
+    lost = make_device(people.charlie, pki.issuing).certificate
+    revocation.revoke(actor="tests", certificate=lost, reason="keyCompromise", at=at)
+    make_server_certificate(pki.issuing, hosts=("localhost",))
+    enrolment.invite(actor="tests", user=people.alice, device="phone", at=at)
+    enrolment.invite(actor="tests", user=people.alice, device="phone", at=at - 3 * DAY)
+
+    assert figures(at) == {
+        "Valid certificates": 2,
+        "Expire within 30 days": 1,
+        "Expired": 1,
+        "Revoked": 1,
+        "Open invitations": 1,
+    }
+
+
+def test_expiries_are_counted_by_month_from_this_one_on(old, people):
+    at = dt.datetime.now(dt.UTC).replace(day=15, hour=12)
+    make_device(people.bob, old, at=at - 365 * DAY + 1 * DAY)
+    make_device(people.bob, old, at=at - 365 * DAY + 31 * DAY)
+    make_device(people.bob, old, at=at - 365 * DAY + 32 * DAY)
+
+    bars = dashboard.expiries_by_month(at=at)
+
+    assert len(bars) == 13
+    assert [bar.value for bar in bars[:3]] == [1, 2, 0]
+    assert [bar.percent for bar in bars[:3]] == [50, 100, 0]
+    assert bars[0].label == f"{at:%b}"
+
+
+def test_certificate_of_today_is_among_the_expiries(pki, people, at):
+    make_device(people.bob, pki.issuing, at=at)
+
+    assert sum(bar.value for bar in dashboard.expiries_by_month(at=at)) == 1
+
+
+def test_issues_are_counted_by_week_up_to_this_one(old, people):
+    at = dt.datetime.now(dt.UTC)
+    make_device(people.bob, old, at=at)
+    make_device(people.bob, old, at=at - 7 * DAY)
+    make_device(people.bob, old, at=at - 7 * DAY)
+    make_device(people.bob, old, at=at - 200 * DAY)
+
+    bars = dashboard.issues_by_week(at=at)
+
+    assert [bar.value for bar in bars] == [0] * 10 + [2, 1]
+
+
+def test_charts_of_nothing_are_flat(db, at):
+    for bars in (dashboard.expiries_by_month(at=at), dashboard.issues_by_week(at=at)):
+        assert {(bar.value, bar.percent) for bar in bars} == {(0, 0)}
+
+
+def test_people_without_a_certificate_are_named_and_who_is_invited(pki, people, at):
+    make_device(people.bob, pki.issuing)
+    people.charlie.is_active = False
+    people.charlie.save()
+    enrolment.invite(actor="tests", user=people.alice, device="phone", at=at)
+
+    rows = dashboard.people_without_certificate(at=at)
+
+    assert [(row["username"], row["invited"]) for row in rows] == [
+        ("admin", False),
+        ("alice", True),
+    ]
+
+
+def alerts(at):
+    context = {
+        "authorities": dashboard.authorities(at=at),
+        "endpoints": dashboard.endpoints(at=at),
+    }
+    return [alert.text for alert in dashboard.alerts(context)]
+
+
+def test_all_is_well_when_nothing_ends_soon(pki, at):
+    assert alerts(at) == []
+
+
+def test_old_crl_is_an_alert(pki, at):
+    RevocationList.objects.filter(authority=pki.issuing).update(next_update=at - DAY)
+
+    (text,) = alerts(at)
+
+    assert text.startswith("Test Issuing: the CRL is out of date")
+
+
+def test_ending_certificate_of_an_endpoint_is_an_alert(pki, at):
+    soon = make_server_certificate(pki.issuing, hosts=("localhost",), at=at)
+    for port, name in enumerate(("main", "enrol", "spare"), start=9000):
+        Endpoint.objects.create(
+            name=name, port=port, certificate=soon, serves="enrol", enabled=name != "spare"
+        )
+    assert alerts(at) == []
+
+    later = soon.not_after - 10 * DAY
+    RevocationList.objects.update(this_update=later, next_update=later + 7 * DAY)
+
+    assert alerts(later) == ["Endpoints main and enrol: the certificate expires within 30 days."]
