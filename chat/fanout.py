@@ -28,6 +28,7 @@ GROUP = "hubs"
 TYPE = "hub.news"
 PATIENCE = 5.0  # seconds until the layer counts as failed
 PAUSE = 1.0  # seconds before it is tried again
+TRIES = 3  # to send, before news is given up
 
 
 @dataclass(frozen=True)
@@ -137,18 +138,27 @@ class Line:
     async def _join(self, layer: Any) -> None:
         if self._channel is None:
             self._channel = await layer.new_channel("hub")
-        await asyncio.wait_for(layer.group_add(GROUP, self._channel), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await layer.group_add(GROUP, self._channel)
 
     async def _send_waiting(self) -> None:
         try:
             while self._waiting and (layer := _layer()) is not None:
                 waiting, self._waiting = self._waiting, []
-                await _send(layer, _packed(*waiting, origin=self._origin))
-        except Exception as error:
-            logger.warning("The channel layer fails; heartbeats make up for it: %r", error)
+                await self._send_or_give_up(layer, _packed(*waiting, origin=self._origin))
         finally:
             self._waiting = []
             self._sending = None
+
+    async def _send_or_give_up(self, layer: Any, message: dict[str, Any]) -> None:
+        for _ in range(TRIES):
+            try:
+                await _send(layer, message)
+            except Exception as error:
+                logger.warning("The channel layer fails; heartbeats make up for it: %r", error)
+                await asyncio.sleep(PAUSE)
+            else:
+                return
 
 
 def _layer() -> Any:
@@ -158,7 +168,8 @@ def _layer() -> Any:
 
 
 async def _send(layer: Any, message: dict[str, Any]) -> None:
-    await asyncio.wait_for(layer.group_send(GROUP, message), PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        await layer.group_send(GROUP, message)
 
 
 def _packed(*many: News, origin: str) -> dict[str, Any]:

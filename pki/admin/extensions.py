@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pki import algorithms
 
@@ -34,11 +33,6 @@ def lines(der: bytes) -> list[tuple[str, str]]:
         mark = " (critical)" if extension.critical else ""
         facts.append((_title(extension.oid) + mark, _value(extension.value)))
     return facts
-
-
-def public_key_pem(der: bytes) -> bytes:
-    key = x509.load_der_x509_certificate(der).public_key()
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def subject_names(der: bytes) -> list[str]:
@@ -77,7 +71,10 @@ def _value(value: x509.ExtensionType) -> str:
 def _basic_constraints(value: x509.BasicConstraints) -> str:
     if not value.ca:
         return "not a CA"
-    return "CA" if value.path_length is None else f"CA, {value.path_length} CA levels below it"
+    if value.path_length is None:
+        return "CA"
+    levels = "level" if value.path_length == 1 else "levels"
+    return f"CA, with up to {value.path_length} {levels} of CAs below it"
 
 
 def _key_usage(value: x509.KeyUsage) -> str:

@@ -77,6 +77,11 @@ def redis_url():
         skip_without("Redis (REDIS_URL, or the program redis-server)")
 
 
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch):
+    monkeypatch.setattr(fanout, "PAUSE", 0.1)
+
+
 @pytest.fixture
 def redis(redis_url, settings):
     settings.CHANNEL_LAYERS = layer_at(redis_url)
@@ -212,10 +217,9 @@ class TestOnRedis:
         assert "hello" not in str(sent)
 
 
-async def test_redis_that_restarts_is_found_again(settings, cast, den, at, processes, monkeypatch):
+async def test_redis_that_restarts_is_found_again(settings, cast, den, at, processes):
     if not shutil.which("redis-server"):
         skip_without("redis-server")
-    monkeypatch.setattr(fanout, "PAUSE", 0.1)
     port = free_port()
     settings.CHANNEL_LAYERS = layer_at(f"redis://127.0.0.1:{port}/0")
     with redis_server(port):

@@ -136,11 +136,10 @@ def test_from_make_run_to_a_revoked_person(
 
             done = revoke(console, running, "bob")
 
-            bob_chat.wait_for_function("window.socketCloses.length > 0")
+            expect(bob_chat.locator("#stopped")).to_contain_text("revoked")
             close = bob_chat.evaluate("window.socketCloses[0]")
             assert close["code"] == 4501
             assert close["at"] / 1000 - done < 1
-            expect(bob_chat.locator("#stopped")).to_contain_text("revoked")
 
             answer = bob_chat.reload()
             assert answer is not None

@@ -279,7 +279,7 @@ function facts(item) {
   const rows = [
     ["Sent by", h("span", {}, h("bdi", {}, item.author), item.username ? ` (${item.username})` : "")],
     ["Time", h("time", { datetime: item.at.toISOString() }, fullTime(item.at))],
-    ["Certificate", item.serial ? h("code", { class: "serial" }, spaced(item.serial)) : "known once it is sent"],
+    ["Certificate", item.serial ? serialOf(item) : "known once it is sent"],
     Number.isFinite(item.seq) && ["Number", `${item.seq} in this room`],
   ].filter(Boolean);
   return h(
@@ -290,6 +290,7 @@ function facts(item) {
 }
 
 /** A serial in groups of four, as people read it aloud. */
-export function spaced(serial) {
-  return serial.replace(/(.{4})(?=.)/g, "$1 ");
+function serialOf({ serial }) {
+  const spaced = serial.replace(/(.{4})(?=.)/g, "$1 ");
+  return h("code", { class: "serial", "data-serial": serial }, spaced);
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-import threading
 import time
 
 import pytest
@@ -40,20 +40,17 @@ def is_cut(client: socket.socket) -> bool:
 
 
 @KINDS
-def test_megabytes_travel_both_ways_at_once(ground, kind):
+async def test_megabytes_travel_both_ways_at_once(ground, kind):
     data = bytes(range(256)) * (16 * MEGABYTE // 256)
-    with connect(ground, kind) as client:
-        received = bytearray()
-
-        def read():
-            while len(received) < len(data):
-                received.extend(client.recv(65536))
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        client.sendall(data)
-        reader.join(20)
-        assert bytes(received) == data
+    port = ground.serve(tls=kind is not None)
+    client = ground.world.client(version=kind) if kind else None
+    host = "localhost" if kind else None
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=client, server_hostname=host, limit=MEGABYTE
+    )
+    writer.write(data)
+    assert await asyncio.wait_for(reader.readexactly(len(data)), 20) == data
+    writer.close()
 
 
 @KINDS

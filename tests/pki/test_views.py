@@ -1,0 +1,239 @@
+"""The pages and documents of the three endpoints, through all middleware."""
+
+from __future__ import annotations
+
+import base64
+import re
+from urllib.parse import quote
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+from cryptography.x509 import ocsp
+
+from pki import enrolment, people, revocation
+from pki.models import Certificate, Invitation
+from tests.client import Visitor
+from tests.factories import make_device
+
+
+@pytest.fixture
+def device(pki, alice):
+    return make_device(alice, pki.issuing)
+
+
+def invited(user, at):
+    return f"/enrol/{enrolment.invite(actor='a', user=user, device='phone', at=at)[1]}/"
+
+
+# --- enrol ----------------------------------------------------------------------------------
+
+
+def test_enrolment_page_hands_the_file_over_once(pki, alice, at):
+    visitor, path = Visitor(serves="enrol"), invited(alice, at)
+    page = visitor.get(path)
+    password = re.search(r'name="password" value="([^"]+)"', page.content.decode())[1]
+    assert password in re.search(r'id="file-password"[^>]*>([^<]+)<', page.content.decode())[1]
+
+    answer = visitor.post(path, {"format": "p12", "password": password})
+
+    assert answer.status_code == 200
+    assert answer["Content-Disposition"] == 'attachment; filename="alice-phone.p12"'
+    assert "no-store" in answer["Cache-Control"]
+    key, certificate, _ = pkcs12.load_key_and_certificates(answer.content, password.encode())
+    assert key.public_key() == certificate.public_key()
+    again = visitor.post(path, {"format": "p12", "password": password})
+    assert again.status_code == 404
+    assert b"has been used" in again.content
+    assert Certificate.objects.filter(owner=alice).count() == 1
+
+
+def test_looking_at_the_page_uses_nothing_up_and_shows_a_new_password(pki, alice, at):
+    visitor, path = Visitor(serves="enrol"), invited(alice, at)
+    passwords = {
+        re.search(r'name="password" value="([^"]+)"', visitor.get(path).content.decode())[1]
+        for _ in range(3)
+    }
+    assert len(passwords) == 3
+    assert Invitation.objects.open(at).count() == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"format": "exe", "password": "swan-plum-kite-mole"},
+        {"format": "p12", "password": "short"},
+        {"format": "p12"},
+        {"format": "pem", "password": "swan-plum-kite-mole"},
+    ],
+)
+def test_bad_form_is_shown_again_and_uses_nothing_up(pki, alice, at, fields):
+    answer = Visitor(serves="enrol").post(invited(alice, at), fields)
+
+    assert answer.status_code == 400 or not fields
+    assert Invitation.objects.open(at).count() == 1
+    assert not Certificate.objects.filter(owner=alice).exists()
+
+
+def test_admin_chooses_the_console_password_while_enrolling(pki, at):
+    admin = people.create_person(actor="t", username="chief", admin=True, at=at)
+    visitor, path = Visitor(serves="enrol"), invited(admin, at)
+    fields = {"format": "p12", "password": "swan-plum-kite-mole"}
+
+    differing = {"console_password1": "correct horse battery", "console_password2": "staple"}
+    refused = visitor.post(path, {**fields, **differing})
+    assert refused.status_code == 400
+    assert b"differ" in refused.content
+
+    same = dict.fromkeys(differing, "correct horse battery")
+    assert visitor.post(path, {**fields, **same}).status_code == 200
+    admin.refresh_from_db()
+    assert admin.check_password("correct horse battery")
+
+
+def test_unknown_link_says_so_and_not_more(pki):
+    answer = Visitor(serves="enrol").get("/enrol/guessed/")
+    assert answer.status_code == 404
+    assert b"not known" in answer.content
+
+
+def test_enrol_home_offers_the_root_with_its_fingerprint(pki):
+    visitor = Visitor(serves="enrol")
+    page = visitor.get("/").content.decode()
+    assert pki.root.certificate.fingerprint in page.replace("\n", "")
+    assert f"/ca/{pki.root.slug}.cer" in page
+    assert visitor.get(f"/ca/{pki.root.slug}.cer").content == bytes(pki.root.certificate.der)
+
+
+# --- public ---------------------------------------------------------------------------------
+
+
+def test_ca_certificates_and_crls_are_der_with_their_media_types(pki):
+    visitor = Visitor(serves="public")
+    certificate = visitor.get(f"/ca/{pki.issuing.slug}.cer")
+    crl = visitor.get(f"/crl/{pki.issuing.slug}.crl")
+
+    assert certificate["Content-Type"] == "application/pkix-cert"
+    assert x509.load_der_x509_certificate(certificate.content).subject
+    assert crl["Content-Type"] == "application/pkix-crl"
+    assert x509.load_der_x509_crl(crl.content).issuer
+    assert "max-age" in crl["Cache-Control"]
+    assert crl["ETag"]
+
+
+@pytest.mark.parametrize("path", ["/ca/none.cer", "/crl/none.crl", "/ocsp/none/"])
+def test_unknown_authority_is_not_found(pki, path):
+    assert Visitor(serves="public").get(path).status_code == 404
+
+
+def asked(device, pki):
+    issuer = x509.load_der_x509_certificate(bytes(pki.issuing.certificate.der))
+    builder = ocsp.OCSPRequestBuilder().add_certificate(device.x509, issuer, SHA256())
+    return builder.build().public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_ocsp_follows_a_revocation_at_once(pki, device, at, method):
+    request, visitor = asked(device, pki), Visitor(serves="public")
+
+    def status():
+        path = f"/ocsp/{pki.issuing.slug}/"
+        if method == "get":
+            answer = visitor.get(path + quote(base64.b64encode(request).decode(), safe=""))
+        else:
+            answer = visitor.post(path, request, content_type="application/ocsp-request")
+        assert answer["Content-Type"] == "application/ocsp-response"
+        return ocsp.load_der_ocsp_response(answer.content).certificate_status
+
+    assert status() is ocsp.OCSPCertStatus.GOOD
+    revocation.revoke(actor="a", certificate=device.certificate, reason="superseded", at=at)
+    assert status() is ocsp.OCSPCertStatus.REVOKED
+
+
+@pytest.mark.parametrize("body", [b"", b"garbage", b"x" * 10_000, b"\x30\x03\x02\x01\x01"])
+def test_malformed_ocsp_request_gets_an_ocsp_answer(pki, body):
+    answer = Visitor(serves="public").post(
+        f"/ocsp/{pki.issuing.slug}/", body, content_type="application/ocsp-request"
+    )
+    status = ocsp.load_der_ocsp_response(answer.content).response_status
+    assert status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
+
+
+def test_everything_else_on_public_leads_to_main(pki):
+    answer = Visitor(serves="public").get("/")
+    assert answer.status_code == 301
+    assert answer["Location"] == "https://localhost:8443/"
+
+
+# --- devices --------------------------------------------------------------------------------
+
+
+def test_person_sees_their_own_devices_only(pki, people, device):
+    theirs = make_device(people.bob, pki.issuing, device="bobs-tablet")
+    page = Visitor(device.chain).get("/devices/").content.decode()
+
+    assert device.certificate.serial in page
+    assert theirs.certificate.serial not in page
+    assert "bobs-tablet" not in page
+
+
+def test_adding_a_device_shows_a_link_once(pki, device, at):
+    visitor = Visitor(device.chain)
+    page = visitor.post("/devices/", {"device": "phone"}).content.decode()
+
+    link = re.search(r"https://localhost:8444(/enrol/[\w-]+/)", page)
+    assert Visitor(serves="enrol").get(link[1]).status_code == 200
+    assert "/enrol/" not in visitor.get("/devices/").content.decode()
+
+
+def test_person_revokes_their_lost_device_from_another(pki, alice, device):
+    lost = make_device(alice, pki.issuing, device="phone")
+    path = f"/devices/{lost.certificate.pk}/revoke/"
+    assert Visitor(lost.chain).get("/devices/").status_code == 200
+
+    Visitor(device.chain).post(path, {"reason": "keyCompromise"})
+
+    assert Visitor(lost.chain).get("/devices/").status_code == 401
+    assert Visitor(device.chain).get("/devices/").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_nobody_revokes_or_sees_the_device_of_somebody_else(pki, people, device, method):
+    bob = make_device(people.bob, pki.issuing)
+    path = f"/devices/{device.certificate.pk}/revoke/"
+    visitor, fields = Visitor(bob.chain), {"reason": "keyCompromise"}
+    answer = visitor.get(path) if method == "get" else visitor.post(path, fields)
+
+    assert answer.status_code == 404
+    device.certificate.refresh_from_db()
+    assert device.certificate.revoked_at is None
+
+
+def test_revoking_needs_a_reason_that_exists(pki, device):
+    path = f"/devices/{device.certificate.pk}/revoke/"
+    Visitor(device.chain).post(path, {"reason": "removeFromCRL"})
+
+    device.certificate.refresh_from_db()
+    assert device.certificate.revoked_at is None
+
+
+# --- health ---------------------------------------------------------------------------------
+
+
+def test_healthz_and_readyz_answer_without_a_certificate(pki):
+    assert Visitor().get("/healthz").content == b"ok\n"
+    ready = Visitor().get("/readyz")
+    assert ready.json() == {
+        "ready": True,
+        "parts": {"database": "ok", "channel_layer": "ok", "ca_key": "ok", "crl": "ok"},
+    }
+
+
+def test_readyz_names_what_is_missing(pki, settings, tmp_path):
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "gone.key"
+    ready = Visitor().get("/readyz")
+
+    assert ready.status_code == 503
+    assert "is missing" in ready.json()["parts"]["ca_key"]

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+from django.db import DatabaseError
+
+from pki import keys
+from pki.errors import MasterKeyInvalidError, MasterKeyMissingError
+from pki.models import (
+    Certificate,
+    CertificateAuthority,
+    Endpoint,
+    Invitation,
+    PrivateKey,
+    TrustStore,
+    User,
+)
+from project import bootstrap as module
+from project.bootstrap import bootstrap
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, settings):
+    settings.SIGNET_HOME = tmp_path
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "master.key"
+    return tmp_path
+
+
+def run(at, **fields):
+    return bootstrap(**{"hosts": ["localhost"], "admin": "admin", "at": at, **fields})
+
+
+def counts():
+    models = (Certificate, CertificateAuthority, Endpoint, PrivateKey, TrustStore, User)
+    return [model.objects.count() for model in models]
+
+
+def test_first_run_makes_everything_a_person_needs(db, at, home):
+    report = run(at)
+
+    root, issuing = CertificateAuthority.objects.order_by("pk")
+    assert (root.certificate.profile, issuing.certificate.profile) == ("root", "intermediate")
+    assert issuing.parent == root
+    assert {e.name: (e.tls, e.client_certificate, e.serves) for e in Endpoint.objects.all()} == {
+        "main": (True, "optional", "main"),
+        "enrol": (True, "none", "enrol"),
+        "public": (False, "none", "public"),
+    }
+    assert report.admin.is_superuser
+    assert report.enrolment_link
+    assert report.root_file.read_text().startswith("-----BEGIN CERTIFICATE-----")
+    assert (home / "master.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_second_run_changes_nothing_and_replaces_the_open_link(db, at):
+    first = run(at)
+    before = counts()
+    second = run(at)
+
+    assert second.done == []
+    assert counts() == before
+    assert second.enrolment_link != first.enrolment_link
+    assert Invitation.objects.open(at).count() == 1
+
+
+def test_enrolled_admin_gets_no_further_link(db, at):
+    admin = run(at).admin
+    assert run(at).enrolment_link
+
+    Certificate.objects.filter(profile="intermediate").update(owner=admin)
+    assert run(at).enrolment_link is None
+
+
+@pytest.mark.parametrize("step", ["_server_certificate", "_truststore", "_endpoints", "_admin"])
+def test_half_finished_run_is_finished_by_the_next(db, at, step, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise DatabaseError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, fail)
+        with pytest.raises(DatabaseError):
+            run(at)
+    run(at)
+
+    assert counts() == [3, 2, 3, 3, 1, 1]
+    assert run(at).done == []
+
+
+def test_missing_master_key_is_refused_and_never_replaced(db, at, home):
+    run(at)
+    (home / "master.key").unlink()
+
+    with pytest.raises(MasterKeyMissingError):
+        run(at)
+    assert not (home / "master.key").exists()
+
+
+def test_another_master_key_is_refused(db, at, home):
+    from pki import masterkey
+
+    run(at)
+    (home / "master.key").unlink()
+    masterkey.create(home / "master.key")
+
+    with pytest.raises(MasterKeyInvalidError, match="another one"):
+        run(at)
+    with pytest.raises(MasterKeyInvalidError):
+        keys.require_master_key()
+
+
+def test_new_host_gets_a_new_server_certificate_on_both_endpoints(db, at):
+    run(at)
+    old = Endpoint.objects.get(name="main").certificate
+    report = run(at, hosts=["chat.example.org"])
+
+    new = Endpoint.objects.get(name="main").certificate
+    assert new != old
+    assert Endpoint.objects.get(name="enrol").certificate == new
+    assert "server certificate for chat.example.org" in report.done
+
+
+def test_certificate_that_an_admin_chose_stays(db, at):
+    run(at)
+    main = Endpoint.objects.get(name="main")
+    Certificate.objects.filter(pk=main.certificate_id).update(issued_by="alice", device="mine")
+    chosen = main.certificate_id
+    run(at, hosts=["chat.example.org"])
+
+    assert Endpoint.objects.get(name="main").certificate_id == chosen
+
+
+def test_port_that_is_set_is_followed_and_one_that_is_not_stays(db, at, monkeypatch, settings):
+    run(at)
+    Endpoint.objects.filter(name="main").update(port=9000)
+    run(at)
+    assert Endpoint.objects.get(name="main").port == 9000
+
+    monkeypatch.setenv("SIGNET_PORT", "9443")
+    settings.SIGNET_PORTS = {**settings.SIGNET_PORTS, "main": 9443}
+    run(at)
+    assert Endpoint.objects.get(name="main").port == 9443
