@@ -78,6 +78,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "project.views.links",
             ],
         },
     },
@@ -136,6 +137,16 @@ if REDIS_URL:
         },
     }
 
+if REDIS_URL:
+    # What all processes count together, such as wrong console passwords.
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "KEY_PREFIX": os.environ.get("SIGNET_REDIS_PREFIX", "signet"),
+        }
+    }
+
 # --- Browser security -----------------------------------------------------------------------
 MAIN_HOST = SIGNET_HOSTS[0] + (f":{SIGNET_PORTS['main']}" if SIGNET_PORTS["main"] != 443 else "")
 SESSION_COOKIE_NAME = "__Host-signet-session"
@@ -146,6 +157,7 @@ SESSION_COOKIE_AGE = 8 * 3600
 CSRF_COOKIE_NAME = "__Host-signet-csrf"
 CSRF_COOKIE_SECURE = True
 CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_FAILURE_VIEW = "project.views.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 # Not no-referrer: then browsers send "Origin: null" with our own forms, and CSRF refuses them.
 SECURE_REFERRER_POLICY = "same-origin"

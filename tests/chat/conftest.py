@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import SyncToAsync
 from django.db import connections
 
 from chat import services
@@ -53,4 +53,4 @@ def square(cast: Cast, at: dt.datetime) -> str:
 def no_connection_left_in_the_thread() -> Iterator[None]:
     """Database work of async code has a thread of its own, whose connection outlives the test."""
     yield
-    async_to_sync(sync_to_async(connections.close_all))()
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()

@@ -143,7 +143,7 @@ def pages() -> dict[str, str]:
             {"certificate": rows[0], "form": RevokeForm(), "request": request},
         ),
     }
-    made |= {f"/{name}/": (f"{name}.html", {}) for name in ("400", "403", "403_csrf", "404", "500")}
+    made |= {f"/{name}/": (f"{name}.html", {}) for name in ("400", "403", "csrf", "404", "500")}
     return {path: rendered(template, context) for path, (template, context) in made.items()}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +18,7 @@ from project.tls.endpoint import ListenError
 from project.tls.listeners import Wanted
 
 BOOTSTRAP = "Run: manage.py bootstrap"
+LAST_SECONDS = 3.0
 
 
 class Command(BaseCommand):
@@ -42,6 +45,7 @@ class Command(BaseCommand):
             server.run()
         except ListenError as error:
             raise CommandError(str(error)) from None
+        _end_within(LAST_SECONDS)
 
     def _read(self) -> tuple[int, list[Wanted]]:
         """The version comes first: what changes while the rest is read is read again."""
@@ -66,3 +70,11 @@ class Command(BaseCommand):
             if message.is_serious():
                 raise CommandError(said)
             self.stderr.write(said)
+
+
+def _end_within(seconds: float) -> None:
+    """Python waits for its worker threads when it ends. A view that hangs in one has been given
+    its time already, so it does not keep the process."""
+    last = threading.Timer(seconds, os._exit, (0,))
+    last.daemon = True
+    last.start()
