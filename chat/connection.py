@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from chat.protocol import CloseCode, Codec, Frame, Limits, Wire
+from chat.protocol import CloseCode, Codec, Frame, Limits, Wire, size
 from chat.session import Pace
 from pki.identity import Identity
 
 Message = dict[str, Any]
 Transmit = Callable[[Message], Awaitable[None]]
+FRAMING = 1024  # bytes, more than what WebSocket and TLS add to any frame of ours
 
 
-def message_of(frame: Frame) -> Message:
-    """The ASGI message that sends a frame."""
-    return {"type": "websocket.send", "text" if isinstance(frame, str) else "bytes": frame}
+class Letter(NamedTuple):
+    """A frame as the ASGI message that sends it, and its bytes."""
+
+    message: Message
+    size: int
+
+
+def letter(frame: Frame) -> Letter:
+    kind = "text" if isinstance(frame, str) else "bytes"
+    return Letter({"type": "websocket.send", kind: frame}, size(frame))
 
 
 class Connection:
-    """One socket: whose it is, how to write to it, and how far it is in each room."""
+    """`transmit` waits for a peer that is far behind, which a reply may do and a push must not."""
 
     def __init__(
         self,
@@ -43,13 +51,19 @@ class Connection:
         self._transmit = transmit
         self._backlog = backlog
 
-    async def write(self, message: Message) -> None:
+    async def reply(self, frame: Frame) -> None:
+        """Answer this peer; a slow one slows down itself."""
+        if not self.is_closed:
+            await self._transmit(letter(frame).message)
+
+    async def push(self, letter: Letter) -> None:
+        """Send without waiting; who reads so slowly that this cannot be is sent away."""
         if self.is_closed:
             return
-        if self._backlog() > self.limits.backlog_bytes:
+        if self._backlog() + letter.size + FRAMING > self.limits.backlog_bytes:
             await self.close(CloseCode.TOO_SLOW)
-            return
-        await self._transmit(message)
+        else:
+            await self._transmit(letter.message)
 
     async def close(self, code: CloseCode, sentence: str | None = None) -> None:
         if not self.is_closed:
@@ -63,9 +77,9 @@ class Letters:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._encoded: dict[str, Message] = {}
+        self._encoded: dict[str, Letter] = {}
 
-    def for_(self, codec: Codec) -> Message:
+    def for_(self, codec: Codec) -> Letter:
         if codec.name not in self._encoded:
-            self._encoded[codec.name] = message_of(codec.encode(self._wire))
+            self._encoded[codec.name] = letter(codec.encode(self._wire))
         return self._encoded[codec.name]

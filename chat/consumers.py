@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from chat import hub, log, protocol, services
-from chat.connection import Connection, message_of
+from chat.connection import Connection
 from chat.denial import deny
 from chat.dispatch import perform
 from chat.errors import ChatError, UnavailableError
@@ -32,14 +32,19 @@ class SocketConsumer(AsyncWebsocketConsumer):
     channel_layer_alias = ""  # no channel of its own: news comes through the hub
     connection: Connection | None = None
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # also when the server gives up on it, or it fails
+            if self.connection is not None:
+                self.hub.remove(self.connection)
+
     async def dispatch(self, message: dict[str, Any]) -> None:
         # Channels would look for stale database connections in a thread before every event;
         # database_sync_to_async does so wherever one is used.
         await getattr(self, get_handler_name(message))(message)
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
-        if self.connection is not None:
-            self.hub.remove(self.connection)
         raise StopConsumer
 
     async def refuse_handshake(self, reason: str) -> None:
@@ -111,7 +116,7 @@ class ChatConsumer(SocketConsumer):
             heartbeat=self.hub.heartbeat,
             epoch=epoch,
         )
-        await connection.write(message_of(ready.frame))
+        await connection.reply(ready.frame)
         self.hub.open(connection, rooms)
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
@@ -126,7 +131,7 @@ class ChatConsumer(SocketConsumer):
             elif isinstance(effect, Perform):
                 await self.perform(connection, effect.request)
             else:
-                await connection.write(message_of(effect.frame))
+                await connection.reply(effect.frame)
 
     async def perform(self, connection: Connection, request: protocol.Request) -> None:
         try:
@@ -143,7 +148,7 @@ class ChatConsumer(SocketConsumer):
             reply = self.session.refuse(request.ref, UnavailableError())
         else:
             reply = self.session.succeed(request, result)
-        await connection.write(message_of(reply.frame))
+        await connection.reply(reply.frame)
 
 
 class EchoConsumer(SocketConsumer):
@@ -162,7 +167,7 @@ class EchoConsumer(SocketConsumer):
             await self.hub.close(connection, CloseCode.TOO_LARGE)
         while not connection.is_closed and (wait := connection.pace.take(self.hub.clock())):
             await asyncio.sleep(wait)
-        await connection.write(message_of(frame))
+        await connection.reply(frame)
 
 
 def _open(identity: Identity) -> tuple[list[Standing], str]:

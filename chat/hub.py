@@ -6,7 +6,7 @@ What always holds:
   2. after the event by which somebody leaves a room, nothing of it reaches their connections;
   3. one query reads new events for all connections, and each event is encoded once per subprotocol;
   4. news may be lost: every heartbeat reads heads, memberships and identities from the database.
-Sending must not wait for the peer. It does not under our server, whose buffer `backlog` measures.
+One slow reader must not hold up the others: a push that would have to wait ends its connection.
 """
 
 from __future__ import annotations
@@ -146,8 +146,7 @@ class Hub:
         people = [user_id for user_id in news.people if user_id in self.people]
         if people:
             self._turn += 1
-            rooms = [room_id for room_id, _ in news.rooms]
-            self._spawn(self._settle_soon(rooms, people))
+            self._settle_later(people)
         for note in news.notes:
             self._spawn(self._pass_on(note))
 
@@ -159,7 +158,7 @@ class Hub:
                 or connection.identity.user_id == note.but_user
             )
             if connection.is_open and not is_left_out:
-                await self._write(connection, letters)
+                await self._push(connection, letters)
 
     def _reached_by(self, note: fanout.Note) -> list[Connection]:
         if note.user_id is not None:
@@ -201,15 +200,17 @@ class Hub:
 
     async def _deliver(self, feed: RoomFeed, event: Event) -> None:
         letters = Letters(event.wire)
+        leaver = event.about_id if event.type == Event.Type.MEMBER_LEFT else None
         for connection in list(feed.connections):
             # Who was sent it already is ahead; who came in further back gets it in their turn.
-            if connection.positions.get(feed.room_id) == event.seq - 1:
-                connection.positions[feed.room_id] = event.seq
-                await self._write(connection, letters)
-        if event.type == Event.Type.MEMBER_LEFT and event.about_id is not None:
-            for connection in self.people.get(event.about_id, ()):
-                if connection.positions.get(feed.room_id) == event.seq:  # not come back since
-                    self._unsubscribe(connection, feed.room_id)
+            if connection.positions.get(feed.room_id) != event.seq - 1:
+                continue
+            connection.positions[feed.room_id] = event.seq
+            if connection.identity.user_id == leaver:
+                self._unsubscribe(connection, feed.room_id)
+            await self._push(connection, letters)
+        if leaver is not None:
+            self._settle_later([leaver])  # they may come back further on
 
     def _subscribe(self, connection: Connection, standing: Standing, *, position: int) -> None:
         feed = self.rooms.get(standing.room_id)
@@ -255,11 +256,14 @@ class Hub:
                 break
         return found
 
-    async def _settle_soon(self, rooms: list[int], people: list[int]) -> None:
-        """Settle once what is under way in the rooms is out: a farewell goes to who leaves, too."""
-        self._unsettled.update(people)
-        feeds = [self.rooms[room_id] for room_id in rooms if room_id in self.rooms]
-        await self._pumped(feeds)
+    def _settle_later(self, people: Iterable[int]) -> None:
+        self._unsettled.update(user_id for user_id in people if user_id in self.people)
+        if self._unsettled:
+            self._spawn(self._settle_unsettled())
+
+    async def _settle_unsettled(self) -> None:
+        """Settle once what is under way is out: a farewell goes to who leaves, too."""
+        await self._pumped()
         unsettled, self._unsettled = self._unsettled, set()
         if unsettled:  # otherwise another task took them along
             await self.settle(unsettled)
@@ -271,12 +275,12 @@ class Hub:
         for room_id in connection.positions.keys() - places.keys():
             slug = self.rooms[room_id].slug
             self._unsubscribe(connection, room_id)
-            await self._write(connection, Letters(push("gone", room=slug)))
+            await self._push(connection, Letters(push("gone", room=slug)))
         for room_id in places.keys() - connection.positions.keys():
             standing = places[room_id]
             position = max(standing.joined_seq - 1, standing.head - CATCH_UP, 0)
             told = standing._replace(head=position)
-            await self._write(connection, Letters(push("room", **told.wire)))
+            await self._push(connection, Letters(push("room", **told.wire)))
             if not connection.is_closed:
                 self._subscribe(connection, standing, position=position)
 
@@ -324,10 +328,10 @@ class Hub:
         heads = {standing.room_id: standing.head for standing in found}
         for room_id, head in heads.items():
             self._wake(room_id, head)
-        await self._pumped(self.rooms.values())
+        await self._pumped()
 
-    async def _pumped(self, feeds: Iterable[RoomFeed]) -> None:
-        pumps = [feed.pumping for feed in feeds if feed.pumping is not None]
+    async def _pumped(self) -> None:
+        pumps = [feed.pumping for feed in self.rooms.values() if feed.pumping is not None]
         await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _tell_heads(self, found: Iterable[Standing]) -> None:
@@ -338,7 +342,7 @@ class Hub:
             letters = Letters(push("heads", rooms=heads[user_id]))
             for connection in list(connections):
                 if connection.is_open:
-                    await self._write(connection, letters)
+                    await self._push(connection, letters)
 
     async def _missed(self) -> None:
         """News may have been missed: look at everything once."""
@@ -388,9 +392,9 @@ class Hub:
     def _everybody(self) -> list[Connection]:
         return [connection for group in self.people.values() for connection in group]
 
-    async def _write(self, connection: Connection, letters: Letters) -> None:
+    async def _push(self, connection: Connection, letters: Letters) -> None:
         try:
-            await connection.write(letters.for_(connection.codec))
+            await connection.push(letters.for_(connection.codec))
         except Exception:
             logger.debug("A connection was lost while it was written to.", exc_info=True)
             connection.is_closed = True

@@ -130,6 +130,14 @@ class TestHandshake:
         assert await client.closed() == 1013
         await client.leave()
 
+    async def test_consumer_that_the_server_gives_up_on_is_forgotten(self, cast):
+        client = Client(cast.alice)
+        await client.open()
+        assert hub.current().people
+        client.socket.future.cancel()
+        await asyncio.sleep(0.01)
+        assert not hub.current().people
+
 
 class TestRequests:
     async def test_post_is_answered_and_delivered_to_members_alone(self, cast, den):

@@ -231,6 +231,32 @@ class TestDelivery:
         assert late.seqs == [3, 4, 5, 6]
         listening.hub.remove(late.connection)
 
+    async def test_who_comes_in_while_events_are_read_misses_none(
+        self, cast, den, at, listening, deaf, monkeypatch
+    ):
+        early = await listening(cast.bob)
+        late = Ear(cast.alice)
+        told = await database(standings)([cast.alice.user_id])
+        await post(cast.bob, den, at, count=2)
+        room = await Room.objects.aget(slug=den)
+        listening.hub.hear(News(rooms=((room.pk, 4),)))
+        await settled(listening.hub)
+        await post(cast.bob, den, at, count=2)
+        real = hub._events_after
+
+        async def read(*args):
+            events = await real(*args)
+            if not late.connection.is_open:
+                listening.hub.admit(late.connection)
+                listening.hub.open(late.connection, told)
+            return events
+
+        monkeypatch.setattr(hub, "_events_after", read)
+        listening.hub.hear(News(rooms=((room.pk, 6),)))
+        await settled(listening.hub)
+        assert early.seqs == late.seqs == [3, 4, 5, 6]
+        listening.hub.remove(late.connection)
+
     async def test_member_who_joins_before_ready_is_released_hears_the_room(
         self, cast, square, at, listening
     ):
@@ -289,12 +315,12 @@ class TestDelivery:
 
     async def test_slow_reader_is_closed_and_the_others_go_on(self, cast, den, at, listening):
         slow, quick = await listening(cast.bob), await listening(cast.alice)
-        slow.backlog = 1_048_576
+        slow.backlog = 1_040_000
         await post(cast.alice, den, at)
         await settled(listening.hub)
         assert slow.seqs == quick.seqs == [3]
 
-        slow.backlog += 1
+        slow.backlog = 1_048_576
         await post(cast.alice, den, at, count=2)
         await settled(listening.hub)
         assert (slow.seqs, slow.code) == ([3], 4030)
@@ -315,6 +341,55 @@ class TestLeaving:
 
         assert alice.seqs == [3, 4, 5, 6, 7]
         assert bob.seqs == [3, 4]
+
+    async def test_who_left_and_came_back_unheard_is_in(self, cast, square, at, listening, deaf):
+        await database(services.join)(actor=cast.bob, room=square, at=at)
+        bob, alice = await listening(cast.bob), await listening(cast.alice)
+        await database(services.leave)(actor=cast.bob, room=square, at=at)
+        await database(services.join)(actor=cast.bob, room=square, at=at)
+        await post(cast.alice, square, at)
+        await listening.hub.beat()
+        await settled(listening.hub)
+        await post(cast.bob, square, at)
+        await listening.hub.beat()
+        assert alice.seqs == bob.seqs == [3, 4, 5, 6]
+
+    async def test_old_farewell_does_not_put_out_who_is_back(
+        self, cast, square, at, listening, deaf
+    ):
+        """The hub learns of the return before it reads the farewell."""
+        await database(services.join)(actor=cast.bob, room=square, at=at)
+        bob, alice = await listening(cast.bob), await listening(cast.alice)
+        await database(services.leave)(actor=cast.bob, room=square, at=at)
+        await listening.hub.settle([cast.bob.user_id])
+        await database(services.join)(actor=cast.bob, room=square, at=at)
+        await listening.hub.settle([cast.bob.user_id])
+        await listening.hub.beat()
+        await settled(listening.hub)
+        assert alice.seqs == [3, 4]
+        assert [frame["ev"] for frame in bob.frames()] == ["gone", "room", "event", "heads"]
+
+    async def test_membership_that_comes_while_they_are_read_is_kept(
+        self, cast, square, at, listening, monkeypatch
+    ):
+        bob = await listening(cast.bob)
+        real = hub._standings
+        joined = []
+
+        async def read(people):
+            found = await real(people)
+            if not joined:
+                joined.append(await database(services.join)(actor=cast.bob, room=square, at=at))
+                room = joined[0].event.room_id
+                standing = next(s for s in await real(people) if s.room_id == room)
+                listening.hub._subscribe(bob.connection, standing, position=standing.head)
+                await asyncio.sleep(0.01)
+            return found
+
+        monkeypatch.setattr(hub, "_standings", read)
+        await listening.hub.settle([cast.bob.user_id])
+        await settled(listening.hub)
+        assert bob.frames("gone") == []
 
     async def test_membership_that_vanished_without_news_ends_at_the_next_heartbeat(
         self, cast, den, at, listening

@@ -10,12 +10,13 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from chat import services
+from chat import log, services
 from chat.errors import (
     BadRequestError,
     ClientIdConflictError,
     NotAllowedError,
     NotFoundError,
+    UnavailableError,
 )
 from chat.models import Event, Membership, Room
 
@@ -135,6 +136,14 @@ class TestPosting:
         post(cast.bob, den, at=at)
         assert numbers(den) == [1, 2, 3]
 
+    def test_who_came_in_at_this_very_moment_is_asked_to_try_again(
+        self, cast, den, at, monkeypatch
+    ):
+        monkeypatch.setattr(log, "take_number", lambda _rooms: 0)
+        with pytest.raises(UnavailableError):
+            post(cast.bob, den, at=at)
+        assert numbers(den) == [1, 2]
+
     def test_post_takes_three_queries(self, cast, den, at):
         with CaptureQueriesContext(
             connection,
@@ -232,26 +241,26 @@ class TestAtTheSameMoment:
 
 class TestReading:
     @pytest.fixture
-    def log(self, cast, den, at):
+    def events(self, cast, den, at):
         for number in range(3, 13):
             post(cast.alice, den, f"message {number}", at=at)
         return [event.wire for event in Event.objects.filter(room__slug=den).order_by("seq")]
 
-    def test_sync_returns_what_comes_after_in_order(self, cast, den, log):
+    def test_sync_returns_what_comes_after_in_order(self, cast, den, events):
         assert services.sync(actor=cast.bob, rooms={den: 4}) == {
-            "rooms": {den: {"events": log[4:], "more": False, "head": 12}}
+            "rooms": {den: {"events": events[4:], "more": False, "head": 12}}
         }
 
-    def test_sync_says_when_there_is_more(self, cast, den, log):
+    def test_sync_says_when_there_is_more(self, cast, den, events):
         room = services.sync(actor=cast.bob, rooms={den: 0}, limit=5)["rooms"][den]
-        assert (room["events"], room["more"], room["head"]) == (log[:5], True, 12)
+        assert (room["events"], room["more"], room["head"]) == (events[:5], True, 12)
 
-    def test_sync_from_the_head_or_beyond_is_empty(self, cast, den, log):
+    def test_sync_from_the_head_or_beyond_is_empty(self, cast, den, events):
         for seq in (12, 13, 2**53 - 1):
             room = services.sync(actor=cast.bob, rooms={den: seq})["rooms"][den]
             assert room == {"events": [], "more": False, "head": 12}
 
-    def test_sync_stops_when_the_answer_is_full_but_moves_on(self, cast, den, log, monkeypatch):
+    def test_sync_stops_when_the_answer_is_full_but_moves_on(self, cast, den, events, monkeypatch):
         monkeypatch.setattr(services, "PAGE_BYTES", 1000)
         got, seq, answers = [], 0, 0
         while True:
@@ -260,25 +269,25 @@ class TestReading:
             seq, answers = got[-1]["seq"], answers + 1
             if not room["more"]:
                 break
-        assert got == log
+        assert got == events
         assert answers > 3
 
     def test_sync_of_a_full_answer_leaves_other_rooms_for_later(
-        self, cast, den, square, log, monkeypatch
+        self, cast, den, square, events, monkeypatch
     ):
         monkeypatch.setattr(services, "PAGE_BYTES", 1000)
         rooms = services.sync(actor=cast.alice, rooms={den: 0, square: 0})["rooms"]
         assert rooms[square] == {"events": [], "more": True, "head": 1}
 
-    def test_sync_of_a_private_room_is_not_found_for_a_stranger(self, cast, den, log):
+    def test_sync_of_a_private_room_is_not_found_for_a_stranger(self, cast, den, events):
         assert services.sync(actor=cast.bob, rooms={den: 0})["rooms"][den]["events"]
         for room in (den, "nowhere"):
             with pytest.raises(NotFoundError, match="no such room"):
                 services.sync(actor=cast.charlie, rooms={room: 0})
 
-    def test_sync_of_one_lost_room_does_not_spoil_the_others(self, cast, den, square, log):
+    def test_sync_of_one_lost_room_does_not_spoil_the_others(self, cast, den, square, events):
         rooms = services.sync(actor=cast.bob, rooms={den: 11, square: 0, "nowhere": 0})["rooms"]
-        assert rooms[den]["events"] == log[11:]
+        assert rooms[den]["events"] == events[11:]
         assert rooms[square]["error"]["code"] == "not_allowed"
         assert rooms["nowhere"] == {
             "error": {"code": "not_found", "detail": "There is no such room."}
@@ -288,32 +297,32 @@ class TestReading:
         assert services.sync(actor=cast.charlie, rooms={}) == {"rooms": {}}
 
     def test_sync_takes_one_query_and_one_for_each_room_with_news(
-        self, cast, den, log, django_assert_num_queries
+        self, cast, den, events, django_assert_num_queries
     ):
         with django_assert_num_queries(2):
             services.sync(actor=cast.bob, rooms={den: 0})
         with django_assert_num_queries(1):
             services.sync(actor=cast.bob, rooms={den: 12})
 
-    def test_history_is_newest_last(self, cast, den, log):
+    def test_history_is_newest_last(self, cast, den, events):
         page = services.history(actor=cast.bob, room=den, before=13, limit=4)
-        assert page == {"events": log[8:], "more": True}
+        assert page == {"events": events[8:], "more": True}
         page = services.history(actor=cast.bob, room=den, before=5, limit=100)
-        assert page == {"events": log[:4], "more": False}
+        assert page == {"events": events[:4], "more": False}
         page = services.history(actor=cast.bob, room=den, before=5, limit=4)
-        assert page == {"events": log[:4], "more": False}
+        assert page == {"events": events[:4], "more": False}
 
-    def test_history_has_a_limit(self, cast, den, log, monkeypatch):
+    def test_history_has_a_limit(self, cast, den, events, monkeypatch):
         monkeypatch.setattr(services, "PAGE", 3)
         page = services.history(actor=cast.bob, room=den, before=13, limit=2**53 - 1)
-        assert page == {"events": log[9:], "more": True}
+        assert page == {"events": events[9:], "more": True}
 
-    def test_history_stops_when_the_answer_is_full(self, cast, den, log, monkeypatch):
+    def test_history_stops_when_the_answer_is_full(self, cast, den, events, monkeypatch):
         monkeypatch.setattr(services, "PAGE_BYTES", 700)
         page = services.history(actor=cast.bob, room=den, before=13, limit=10)
-        assert page == {"events": log[10:], "more": True}
+        assert page == {"events": events[10:], "more": True}
 
-    def test_history_is_for_members(self, cast, den, square, log, at):
+    def test_history_is_for_members(self, cast, den, square, events, at):
         assert services.history(actor=cast.bob, room=den, before=13, limit=1)["events"]
         services.leave(actor=cast.bob, room=den, at=at)
         with pytest.raises(NotFoundError):
@@ -321,7 +330,7 @@ class TestReading:
         with pytest.raises(NotAllowedError):
             services.history(actor=cast.bob, room=square, before=13, limit=1)
 
-    def test_read_mark_moves_forward_and_not_past_the_head(self, cast, den, log):
+    def test_read_mark_moves_forward_and_not_past_the_head(self, cast, den, events):
         for seq, expected in ((5, 5), (3, 5), (2**53 - 1, 12)):
             services.mark_read(actor=cast.bob, room=den, seq=seq)
             mark = Membership.objects.get(room__slug=den, user_id=cast.bob.user_id)
