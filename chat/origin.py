@@ -16,7 +16,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-Origins = Iterable[str] | Callable[[], Iterable[str]]
+Origins = Iterable[str] | Callable[[Scope], Iterable[str]]
 
 
 class OriginMiddleware:
@@ -27,14 +27,15 @@ class OriginMiddleware:
         self.allowed = allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._is_allowed([value for name, value in scope["headers"] if name == b"origin"]):
+        if self._is_allowed(scope):
             await self.application(scope, receive, send)
             return
         await receive()
         await deny(scope, send, status=403, reason="This page may not open a socket here.")
 
-    def _is_allowed(self, origins: list[bytes]) -> bool:
+    def _is_allowed(self, scope: Scope) -> bool:
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
         if not origins:
             return True
-        allowed = self.allowed() if callable(self.allowed) else self.allowed
+        allowed = self.allowed(scope) if callable(self.allowed) else self.allowed
         return len(origins) == 1 and origins[0].lower() in {o.lower().encode() for o in allowed}

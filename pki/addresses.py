@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.conf import settings
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -21,10 +24,12 @@ def url(name: str, path: str = "/") -> str:
     )
 
 
-def main_origins() -> set[str]:
-    """The origins whose pages may open a chat socket."""
+def main_origins(scope: Mapping[str, Any]) -> set[str]:
+    """The origins whose pages may open a socket on this connection: our hosts, with the port it
+    came in on or the canonical one (they differ where a port is forwarded)."""
     hosts = [host.strip("[]") for host in settings.ALLOWED_HOSTS]
-    return {origin(host, settings.SIGNET_PORTS["main"], tls=True) for host in hosts}
+    ports = {settings.SIGNET_PORTS["main"], scope["server"][1]}
+    return {origin(host, port, tls=True) for host in hosts for port in ports}
 
 
 def enrolment_link(token: str) -> str:

@@ -86,12 +86,15 @@ class Endpoint:
 def _bind(settings: EndpointSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
     try:
-        return socket.create_server(
+        listener = socket.create_server(
             (settings.address, settings.port),
             family=family,
             backlog=BACKLOG,
             dualstack_ipv6=settings.address == "::",
         )
+        # Inherited by every connection: an answer does not wait for the peer's next ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise ListenError(_why_not(settings, error)) from None
 
