@@ -1,27 +1,43 @@
-"""Where the endpoints are, as URLs: for links, redirects and the Origin check."""
+"""Where the endpoints are, as URLs: for links, redirects, certificates and the Origin check."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
+def with_loopback(hosts: Iterable[str]) -> list[str]:
+    """Each host once; localhost also answers at its two addresses."""
+    names = list(hosts)
+    extra = ["127.0.0.1", "::1"] if "localhost" in names else []
+    return list(dict.fromkeys([*names, *extra]))
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL or a Host header: IPv6 addresses in brackets (RFC 3986)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def origin(host: str, port: int, *, tls: bool) -> str:
     """`https://host[:port]`, with the port left out where it is the scheme's own."""
     scheme = "https" if tls else "http"
-    host = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{host}" + ("" if port == DEFAULT_PORTS[scheme] else f":{port}")
+    return f"{scheme}://{bracketed(host)}" + ("" if port == DEFAULT_PORTS[scheme] else f":{port}")
 
 
-def url(name: str, path: str = "/") -> str:
-    """The canonical URL of a path on one of the bootstrapped endpoints: main, enrol or public."""
-    return (
-        origin(settings.SIGNET_HOSTS[0], settings.SIGNET_PORTS[name], tls=name != "public") + path
-    )
+def url(serves: str, path: str = "/") -> str:
+    """The canonical URL of a path on the endpoint that serves main, enrol or public.
+
+    The port is that of the first enabled endpoint of the kind; before there is one, the setting's.
+    """
+    rows = apps.get_model("pki", "Endpoint").objects.filter(serves=serves, enabled=True)
+    row = rows.order_by("pk").values_list("port", "tls").first()
+    port, tls = row or (settings.SIGNET_PORTS[serves], serves != "public")
+    return origin(settings.SIGNET_HOSTS[0], port, tls=tls) + path
 
 
 def main_origins(scope: Mapping[str, Any]) -> set[str]:

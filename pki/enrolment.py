@@ -69,7 +69,9 @@ def find(*, token: str, at: dt.datetime) -> Invitation:
         raise InvitationError(
             "This enrolment link has been used. Ask for a new one if the file did not arrive."
         )
-    if invitation.expires_at <= at or not invitation.user.is_active:
+    if not invitation.user.is_active:
+        raise InvitationError("The account that this link is for has been disabled.")
+    if invitation.expires_at <= at:
         raise InvitationError(
             "This enrolment link is too old. Ask your administrator for a new one."
         )

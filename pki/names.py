@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from django.conf import settings
 
-from pki import lint
+from pki import addresses, lint
 from pki.errors import ProfileError
 from pki.models import User
 from pki.profiles import Profile
@@ -41,10 +41,7 @@ def names_of(
 
 def server_hosts() -> list[str]:
     """The names of this deployment; localhost also answers at its two addresses."""
-    hosts = list(settings.SIGNET_HOSTS)
-    if "localhost" in hosts:
-        hosts += [address for address in ("127.0.0.1", "::1") if address not in hosts]
-    return hosts
+    return addresses.with_loopback(settings.SIGNET_HOSTS)
 
 
 def require_device(device: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
 from django.conf import settings
 from django.db import transaction
 
@@ -43,6 +44,7 @@ from pki.models import (
 ACTOR = "bootstrap"
 ROOT, ISSUING = "Signet Root", "Signet Issuing"
 TRUSTSTORE = "chat"
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 (meant)
 RENEW_BEFORE = dt.timedelta(days=30)
 PORT_VARIABLES = {
     "main": "SIGNET_PORT",
@@ -103,7 +105,7 @@ def _authorities(
     if root is None:
         root = authorities.create_authority(actor=ACTOR, name=ROOT, at=at)
         done.append(f"root CA {root.name}")
-    issuing = CertificateAuthority.objects.filter(parent=root).order_by("pk").first()
+    issuing = CertificateAuthority.objects.issuing(at).first()
     if issuing is None:
         issuing = authorities.create_authority(actor=ACTOR, name=ISSUING, parent=root, at=at)
         done.append(f"issuing CA {issuing.name}")
@@ -114,15 +116,12 @@ def _server_certificate(
     done: list[str], issuing: CertificateAuthority, *, hosts: list[str], at: dt.datetime
 ) -> Certificate:
     """The newest valid server certificate that names exactly these hosts, or a new one."""
-    device = ",".join(hosts)[:64]
-    current = (
-        Certificate.objects.active(at)
-        .filter(profile=profiles.SERVER.name, device=device, key__isnull=False)
-        .filter(not_after__gt=at + RENEW_BEFORE)
-        .first()
-    )
-    if current:
-        return current
+    wanted = set(addresses.with_loopback(hosts))
+    for current in Certificate.objects.active(at).filter(
+        profile=profiles.SERVER.name, key__isnull=False, not_after__gt=at + RENEW_BEFORE
+    ):
+        if _hosts_of(current) == wanted:
+            return current
     with transaction.atomic():
         certificate = issuance.issue(
             issuance.prepare(
@@ -130,8 +129,7 @@ def _server_certificate(
                 authority=issuing,
                 profile=profiles.SERVER.name,
                 key=keys.create_key(algorithm="p256"),
-                hosts=_with_loopback(hosts),
-                device=device,
+                hosts=addresses.with_loopback(hosts),
                 at=at,
             )
         )
@@ -139,10 +137,11 @@ def _server_certificate(
     return certificate
 
 
-def _with_loopback(hosts: list[str]) -> list[str]:
-    """localhost also answers at its two addresses."""
-    extra = ["127.0.0.1", "::1"] if "localhost" in hosts else []
-    return list(dict.fromkeys([*hosts, *extra]))
+def _hosts_of(certificate: Certificate) -> set[str]:
+    leaf = x509.load_der_x509_certificate(bytes(certificate.der))
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses_in_it = map(str, names.get_values_for_type(x509.IPAddress))
+    return {*names.get_values_for_type(x509.DNSName), *addresses_in_it}
 
 
 def _truststore(done: list[str], root: CertificateAuthority, *, at: dt.datetime) -> TrustStore:
@@ -173,13 +172,16 @@ def _endpoints(done: list[str], server: Certificate, store: TrustStore, *, at: d
 
 
 def _news_for(row: Endpoint, server: Certificate) -> dict[str, object]:
-    """What has changed for an endpoint since the last run: its certificate, a port that was set.
+    """What has changed for an endpoint since the last run: its certificate, a port that was set, or
+    that this is no longer for this machine alone.
 
     A certificate of another profile or from elsewhere was chosen by an admin, and stays.
     """
     news: dict[str, object] = {}
     if row.certificate and row.certificate != server and row.certificate.issued_by == ACTOR:
         news["certificate"] = server
+    if row.address == LOOPBACK and not settings.ON_LOOPBACK:
+        news["address"] = EVERYWHERE
     if PORT_VARIABLES[row.name] in os.environ and row.port != settings.SIGNET_PORTS[row.name]:
         news["port"] = settings.SIGNET_PORTS[row.name]
     return news
@@ -187,7 +189,7 @@ def _news_for(row: Endpoint, server: Certificate) -> dict[str, object]:
 
 def _endpoint_rows(server: Certificate, store: TrustStore) -> dict[str, dict[str, object]]:
     ports = settings.SIGNET_PORTS
-    address = "127.0.0.1" if settings.ON_LOOPBACK else "0.0.0.0"  # noqa: S104 (meant)
+    address = LOOPBACK if settings.ON_LOOPBACK else EVERYWHERE
     rows: dict[str, dict[str, object]] = {
         "main": {
             "port": ports["main"],

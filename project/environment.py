@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -55,6 +56,14 @@ def url(name: str, *, schemes: set[str], environ: Mapping[str, str] = os.environ
     if urlsplit(value).scheme not in schemes:
         raise ImproperlyConfigured(f"{name} must begin with {' or '.join(sorted(schemes))}://")
     return value
+
+
+def make_home(name: str, path: Path) -> None:
+    """Make the directory that everything is written to, for its owner alone."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name} ({path}) cannot be made: {error.strerror}.") from None
 
 
 def is_address(text: str) -> bool:

@@ -10,7 +10,7 @@ import dj_database_url
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.templatetags.static import static
 
-from pki import masterkey
+from pki import addresses, masterkey
 from pki.errors import MasterKeyError
 from project import environment
 
@@ -28,7 +28,7 @@ SIGNET_PORTS = {
     "public": environment.port("SIGNET_HTTP_PORT", default=8080),
 }
 ON_LOOPBACK = set(SIGNET_HOSTS) <= {"localhost", "127.0.0.1", "::1"}
-SIGNET_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
+environment.make_home("SIGNET_HOME", SIGNET_HOME)
 
 # --- Secrets --------------------------------------------------------------------------------
 # Derived from the master key, so that every process and machine that shares the key agrees.
@@ -40,7 +40,7 @@ except MasterKeyError:
 
 # --- Application ----------------------------------------------------------------------------
 DEBUG = environment.boolean("SIGNET_DEBUG", default=False)
-ALLOWED_HOSTS = SIGNET_HOSTS + (["127.0.0.1", "[::1]"] if "localhost" in SIGNET_HOSTS else [])
+ALLOWED_HOSTS = [addresses.bracketed(host) for host in addresses.with_loopback(SIGNET_HOSTS)]
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # the plain one: the console brings its own admin site
     "pki.console_app.ConsoleConfig",
@@ -148,7 +148,6 @@ if REDIS_URL:
     }
 
 # --- Browser security -----------------------------------------------------------------------
-MAIN_HOST = SIGNET_HOSTS[0] + (f":{SIGNET_PORTS['main']}" if SIGNET_PORTS["main"] != 443 else "")
 SESSION_COOKIE_NAME = "__Host-signet-session"
 SESSION_COOKIE_SECURE = True
 SESSION_COOKIE_HTTPONLY = True
@@ -167,10 +166,11 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_HSTS_SECONDS = 0 if ON_LOOPBACK else 365 * 24 * 3600
 SECURE_HSTS_INCLUDE_SUBDOMAINS = False
 SECURE_HSTS_PRELOAD = False
-SECURE_SSL_REDIRECT = True
-SECURE_SSL_HOST = MAIN_HOST
-SECURE_REDIRECT_EXEMPT = [r"^(ca|crl|ocsp)/", r"^healthz$"]
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # sub-domains are not ours to decide
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # sub-domains are not ours to decide,
+    "security.W021",  # nor are preload lists
+    "security.W008",  # plain HTTP serves project.urls_public alone, which redirects the rest
+]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],

@@ -12,7 +12,7 @@ from pki import addresses, enrolment, handout
 from pki.errors import InvitationError, MasterKeyError, RequestError
 from pki.forms import EnrolForm
 from pki.handout import Format, Handout
-from pki.models import Anchor
+from pki.models import CertificateAuthority
 from pki.requests import open_to_all
 
 
@@ -20,7 +20,7 @@ from pki.requests import open_to_all
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     return render(
-        request, "pki/enrol_home.html", {"anchors": _anchors(), "main_url": addresses.url("main")}
+        request, "pki/enrol_home.html", {"anchors": _roots(), "main_url": addresses.url("main")}
     )
 
 
@@ -57,7 +57,7 @@ def enrol(request: HttpRequest, token: str) -> HttpResponse:
             "form": form,
             "file_password": handout.make_password(),
             "main_url": addresses.url("main"),
-            "truststore_downloads": _anchors(),
+            "truststore_downloads": _roots(),
         },
         status=400 if form.errors else 200,
     )
@@ -71,16 +71,15 @@ def download(handed: Handout) -> HttpResponse:
     return response
 
 
-def _anchors() -> list[dict[str, object]]:
-    """The roots that people must trust, with fingerprints to compare."""
-    rows = Anchor.objects.filter(authority__isnull=False).select_related("authority")
+def _roots() -> list[dict[str, object]]:
+    """Our roots, with fingerprints to compare: who trusts them believes this server."""
+    roots = CertificateAuthority.objects.filter(parent=None).select_related("certificate")
     return [
         {
-            "name": anchor.authority.name,
-            "sha256": anchor.authority.certificate.fingerprint,
-            "url": f"/ca/{anchor.authority.slug}.cer",
-            "not_after": anchor.not_after,
+            "name": root.name,
+            "sha256": root.certificate.fingerprint,
+            "url": f"/ca/{root.slug}.cer",
+            "not_after": root.certificate.not_after,
         }
-        for anchor in rows.select_related("authority__certificate")
-        if anchor.authority
+        for root in roots
     ]

@@ -63,7 +63,7 @@ def ocsp_responder(request: HttpRequest, slug: str, encoded: str = "") -> HttpRe
 
 @open_to_all
 def to_main(request: HttpRequest) -> HttpResponse:
-    return redirect(addresses.url("main"), permanent=False)
+    return redirect(addresses.url("main", request.get_full_path()))
 
 
 def _ocsp_request(request: HttpRequest, encoded: str) -> bytes:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pki import addresses
+from pki.models import Endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -12,7 +13,7 @@ def _settings(settings):
     settings.SIGNET_PORTS = {"main": 443, "enrol": 8444, "public": 80}
 
 
-def test_port_of_the_scheme_is_left_out():
+def test_port_of_the_scheme_is_left_out(db):
     assert addresses.url("main", "/x") == "https://chat.example/x"
     assert addresses.url("enrol") == "https://chat.example:8444/"
     assert addresses.url("public") == "http://chat.example/"
@@ -25,3 +26,23 @@ def test_sockets_are_for_pages_of_our_hosts_on_the_canonical_port_or_their_own()
         "https://[::1]",
         "https://[::1]:9443",
     }
+
+
+def test_links_follow_the_row_and_not_the_setting_once_there_is_one(db):
+    assert addresses.url("public") == "http://chat.example/"
+    Endpoint.objects.create(name="p", address="127.0.0.1", port=9080, tls=False, serves="public")
+    assert addresses.url("public") == "http://chat.example:9080/"
+
+    Endpoint.objects.update(enabled=False)
+    assert addresses.url("public") == "http://chat.example/"
+
+
+def test_addresses_of_version_6_stand_in_brackets():
+    assert addresses.bracketed("::1") == "[::1]"
+    assert addresses.bracketed("chat.example") == "chat.example"
+    assert addresses.origin("::1", 8443, tls=True) == "https://[::1]:8443"
+
+
+def test_localhost_answers_at_both_its_addresses():
+    assert addresses.with_loopback(["localhost"]) == ["localhost", "127.0.0.1", "::1"]
+    assert addresses.with_loopback(["a", "a"]) == ["a"]

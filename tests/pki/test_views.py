@@ -162,9 +162,9 @@ def test_malformed_ocsp_request_gets_an_ocsp_answer(pki, body):
 
 
 def test_everything_else_on_public_leads_to_main(pki):
-    answer = Visitor(serves="public").get("/")
-    assert answer.status_code == 301
-    assert answer["Location"] == "https://localhost:8443/"
+    answer = Visitor(serves="public").get("/rooms/general/?a=1")
+    assert answer.status_code == 302
+    assert answer["Location"] == "https://localhost:8443/rooms/general/?a=1"
 
 
 # --- devices --------------------------------------------------------------------------------

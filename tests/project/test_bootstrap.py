@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from django.db import DatabaseError
 
-from pki import keys
+from pki import authorities, keys, revocation
 from pki.errors import MasterKeyInvalidError, MasterKeyMissingError
 from pki.models import (
     Certificate,
@@ -138,3 +138,38 @@ def test_port_that_is_set_is_followed_and_one_that_is_not_stays(db, at, monkeypa
     settings.SIGNET_PORTS = {**settings.SIGNET_PORTS, "main": 9443}
     run(at)
     assert Endpoint.objects.get(name="main").port == 9443
+
+
+def test_host_beyond_this_machine_opens_the_endpoints_to_it(db, at, settings):
+    settings.ON_LOOPBACK = True
+    run(at)
+    settings.ON_LOOPBACK = False
+    run(at, hosts=["chat.example.org"])
+
+    assert set(Endpoint.objects.values_list("address", flat=True)) == {"0.0.0.0"}
+
+
+def test_every_host_counts_however_long_the_list_is(db, at):
+    many = [f"chat-{number}.department.example.org" for number in range(5)]
+    run(at, hosts=many)
+    run(at, hosts=[*many, "one-more.example.org"])
+
+    newest = Certificate.objects.filter(profile="server").first()
+    assert module._hosts_of(newest) == {*many, "one-more.example.org"}
+    assert run(at, hosts=[*many, "one-more.example.org"]).done == []
+
+
+def test_revoked_issuing_ca_is_passed_over(db, at):
+    run(at)
+    revocation.revoke(
+        actor="t",
+        certificate=CertificateAuthority.objects.get(slug="signet-issuing").certificate,
+        reason="superseded",
+        at=at,
+    )
+    spare = authorities.create_authority(
+        actor="t", name="Spare", parent=CertificateAuthority.objects.get(parent=None), at=at
+    )
+    run(at, hosts=["new.example.org"])
+
+    assert Endpoint.objects.get(name="main").certificate.authority == spare
