@@ -29,10 +29,15 @@ def boolean(name: str, *, default: bool, environ: Mapping[str, str] = os.environ
 
 
 def port(name: str, *, default: int, environ: Mapping[str, str] = os.environ) -> int:
+    return number(name, default=default, most=65535, environ=environ)
+
+
+def number(name: str, *, default: int, most: int, environ: Mapping[str, str] = os.environ) -> int:
+    """A whole number from 1 to `most`."""
     value = environ.get(name, str(default))
-    if value.isascii() and value.isdigit() and 1 <= int(value) <= 65535:
+    if value.isascii() and value.isdigit() and 1 <= int(value) <= most:
         return int(value)
-    raise ImproperlyConfigured(f"{name}={value!r} is not a port. Write a number from 1 to 65535.")
+    raise ImproperlyConfigured(f"{name}={value!r} is not a number from 1 to {most}.")
 
 
 def hosts(name: str, *, default: str, environ: Mapping[str, str] = os.environ) -> list[str]:

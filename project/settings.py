@@ -107,8 +107,7 @@ DATABASE_URL = environment.url("DATABASE_URL", schemes={"postgres", "postgresql"
 DATABASES = {
     "default": dj_database_url.parse(
         DATABASE_URL or f"sqlite:///{SIGNET_HOME / 'signet.sqlite3'}",
-        conn_max_age=60,
-        conn_health_checks=True,
+        conn_max_age=0,
     )
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
@@ -120,6 +119,13 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
     DATABASES["default"]["CONN_MAX_AGE"] = None
+else:
+    # Each request has a thread of its own; they share these and wait their turn.
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
+        "min_size": 1,
+        "max_size": environment.number("SIGNET_DATABASE_CONNECTIONS", default=20, most=1000),
+        "timeout": 10,
+    }
 
 REDIS_URL = environment.url("REDIS_URL", schemes={"redis", "rediss", "unix"})
 CHANNEL_LAYERS: dict[str, dict[str, object]] = {

@@ -13,7 +13,7 @@ from twisted.web.http import HTTPFactory as TwistedHTTPFactory
 HEAD_SECONDS = 15.0
 BODY_SECONDS = 120.0
 HALF_CLOSED_SECONDS = 5.0
-MAX_BODY = 16 * 1024 * 1024
+MAX_BODY = 256 * 1024  # the largest form is a certificate request; nothing is uploaded
 
 
 class Request(WebRequest):
@@ -24,6 +24,15 @@ class Request(WebRequest):
     def __init__(self, channel: Channel, queued: object) -> None:
         # The application parses forms itself, and with limits of its own.
         super().__init__(channel, queued, parsePOSTFormSubmission=False)
+
+    def process(self) -> Any:
+        # Daphne lets whoever sends this header move the root of the site.
+        self.requestHeaders.removeHeader(b"daphne-root-path")
+        offered = self.requestHeaders.getRawHeaders(b"sec-websocket-protocol") or ()
+        if not all(value.isascii() for value in offered):
+            self.channel.refuse(b"400 Bad Request", b"A subprotocol is not plain ASCII.\n")
+            return None
+        return super().process()
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)

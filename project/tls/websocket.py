@@ -6,6 +6,7 @@ Denial responses, headers of `websocket.accept`, the reason of a close, every cl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,19 +15,40 @@ from autobahn.util import encode_truncate
 from daphne.ws_protocol import WebSocketProtocol
 
 CLOSE_REASON_BYTES = 123
+FRAMES_PER_SECOND, FRAMES_BURST = 500, 2000
 FORBIDDEN_CODES = {1004, 1005, 1006, 1015}
 HeaderList = Iterable[tuple[bytes, bytes]]
 
 
 class WebSocket(WebSocketProtocol):
     handshake_deferred: Any = None
+    maxMessagePayloadSize: int  # autobahn's name and attribute
     _denial: dict[str, Any] | None = None
+    _frames = 0.0
+    _counted_at = 0.0
 
     # --- from the peer ------------------------------------------------------------------------
 
     def makeConnection(self, transport: Any) -> None:
         transport.unregisterProducer()  # the HTTP channel, which has nothing to produce any more
         super().makeConnection(transport)
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        self._count_frame()
+
+    def processControlFrame(self) -> bool:
+        return self._count_frame() and bool(super().processControlFrame())
+
+    def _count_frame(self) -> bool:
+        """False once the peer sends frames faster than anybody needs: pongs that nobody asked for
+        and empty fragments cost work too, and reach no limit of the application."""
+        now = time.monotonic()
+        self._frames = max(0.0, self._frames - (now - self._counted_at) * FRAMES_PER_SECOND) + 1
+        self._counted_at = now
+        if self._frames > FRAMES_BURST and self.state == self.STATE_OPEN:
+            self.close_with(1008, "too many frames")
+        return self._frames <= FRAMES_BURST
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         server = getattr(self, "server", None)
@@ -131,8 +153,14 @@ class WebSocket(WebSocketProtocol):
         text, data = message.get("text"), message.get("bytes")
         if (text is None) == (data is None):
             raise ValueError("websocket.send needs either text or bytes")
-        if self.state == self.STATE_OPEN:
+        if self.state != self.STATE_OPEN:
+            return
+        # The limit is for what a peer sends; autobahn would hold us to it as well.
+        limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
+        try:
             self.sendMessage(data if text is None else text.encode(), isBinary=text is None)
+        finally:
+            self.maxMessagePayloadSize = limit
 
 
 def _field(raw: bytes) -> str:

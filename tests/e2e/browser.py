@@ -45,7 +45,7 @@ def chosen_certificates() -> Iterator[None]:
     try:
         yield
     finally:
-        POLICY.unlink()
+        POLICY.unlink(missing_ok=True)
 
 
 @dataclass

@@ -22,7 +22,7 @@ def chat_html(path: str, room: str | None) -> str:
     identity = SimpleNamespace(username="alice", name="Alice", serial="4f2a9c01", is_staff=False)
     request = SimpleNamespace(identity=identity, path=path)
     bootstrap = {"socket": "/ws/chat/", "user": ALICE, "room": room}
-    html = rendered("chat/chat.html", {"request": request, "bootstrap": bootstrap})
+    html = rendered("chat/chat.html", {"request": request, "page": bootstrap})
     assert MAIN in html
     return html.replace(MAIN, BEFORE + MAIN)
 

@@ -64,6 +64,7 @@ async def http(scope, receive, send) -> None:
         "name": extensions.get("tls", {}).get("client_cert_name"),
         "seen": seen,
         "rss": rss(),
+        "root_path": scope["root_path"],
     }
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
@@ -106,6 +107,8 @@ async def websocket(scope, receive, send) -> None:
         if text is not None and text.startswith("close "):
             _, code, reason = text.split(" ", 2)
             await send({"type": "websocket.close", "code": int(code), "reason": reason})
+        elif text is not None and text.startswith("large "):
+            await send({"type": "websocket.send", "text": "x" * int(text.split()[1])})
         elif text == "crash":
             raise RuntimeError("crash")
         else:

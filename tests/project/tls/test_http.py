@@ -39,12 +39,18 @@ def test_curl_is_content(serving, world):
     assert b"erver:" not in done.stdout
 
 
-def test_upload_and_download_of_megabytes(serving):
-    size = 8 * 1024 * 1024
+def test_largest_upload_and_a_download_of_megabytes(serving):
+    size = http.MAX_BODY
     head = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size
     assert b'"body": %d' % size in serving.request(head + b"x" * size)
     get = b"GET /large?320 HTTP/1.0\r\n" + HOST + b"\r\n"
     assert len(serving.request(get)) > 320 * 65536
+
+
+@pytest.mark.parametrize("value", [b"/elsewhere", b"\xff", b"%2e%2e"])
+def test_client_does_not_move_the_root_of_the_site(serving, value):
+    head = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\nDaphne-Root-Path: %s\r\n\r\n"
+    assert b'"root_path": ""' in serving.request(head % value)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

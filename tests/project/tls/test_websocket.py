@@ -38,6 +38,40 @@ async def test_echo_with_scheme_header_and_subprotocol(serving):
             assert await socket.recv() == message
 
 
+async def test_what_the_server_sends_may_be_larger_than_what_it_takes(serving):
+    async with open_socket(serving) as socket:
+        for size in (65_537, 500_000):
+            await socket.send(f"large {size}")
+            assert len(await socket.recv()) == size
+        await socket.send("x" * 65_537)
+        closed = await closing(socket)
+    assert closed.rcvd.code == 1009
+
+
+async def test_flood_of_pongs_ends_the_connection_and_a_few_do_not(serving):
+    async with open_socket(serving) as socket:
+        for _ in range(1000):
+            await socket.pong()
+        await socket.send("still here")
+        assert await socket.recv() == "still here"
+        try:
+            for _ in range(20_000):
+                await socket.pong()
+        except ConnectionClosed:
+            pass
+        closed = await closing(socket)
+    assert (closed.rcvd.code, closed.rcvd.reason) == (1008, "too many frames")
+
+
+def test_subprotocol_that_is_not_ascii_is_a_bad_request(serving):
+    answer = serving.request(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-WebSocket-Protocol: \xe9\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize("message", ["", b""])
 async def test_empty_messages_pass_both_ways(serving, message):
     async with open_socket(serving) as socket:
