@@ -46,10 +46,33 @@ def record(
 
 
 def verify() -> int:
-    """Walk the whole trail; returns the number of entries, raises AuditError at the first fault."""
+    """Walk the whole trail; returns the number of entries, raises AuditError at the first fault.
+
+    Entries may be appended meanwhile: the walk goes on until it meets the head.
+    """
     secret = _secret()
-    previous, count = BEGINNING, 0
-    for entry in AuditEntry.objects.order_by("sequence").iterator():
+    count, last = 0, BEGINNING
+    while True:
+        head = _head()  # read before the walk: everything up to it is there to be read
+        before = count
+        count, last = _walk(secret, count, last)
+        if (count, last) == head:
+            return count
+        if head[0] > count:
+            raise AuditError(f"Audit entry {count + 1} is missing: the trail ended at {head[0]}.")
+        if count == before:
+            raise AuditError(f"Audit entry {count} is not the one that was written last.")
+
+
+def _head() -> tuple[int, str]:
+    head = AuditHead.objects.filter(pk=ROW).first()
+    return (head.sequence, head.hash) if head else (0, BEGINNING)
+
+
+def _walk(secret: bytes, count: int, previous: str) -> tuple[int, str]:
+    """Check the entries after number `count`; returns the number and hash of the last."""
+    entries = AuditEntry.objects.order_by("sequence")
+    for entry in (entries.filter(sequence__gt=count) if count else entries).iterator():
         count += 1
         if entry.sequence != count:
             raise AuditError(f"Audit entry {count} is missing.")
@@ -58,17 +81,7 @@ def verify() -> int:
         if not hmac.compare_digest(entry.hash, _hash_of(secret, entry)):
             raise AuditError(f"Audit entry {count} has been changed.")
         previous = entry.hash
-    _compare_with_head(count, previous)
-    return count
-
-
-def _compare_with_head(count: int, last_hash: str) -> None:
-    head = AuditHead.objects.filter(pk=ROW).first()
-    expected = (head.sequence, head.hash) if head else (0, BEGINNING)
-    if expected[0] > count:
-        raise AuditError(f"Audit entry {count + 1} is missing: the trail ended at {expected[0]}.")
-    if expected != (count, last_hash):
-        raise AuditError(f"Audit entry {count} is not the one that was written last.")
+    return count, previous
 
 
 def _append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from pki import audit, crl, issuance, keys, lint, profiles
@@ -39,15 +39,25 @@ def create_authority(
             common_name=name,
             at=at,
         )
-        authority = CertificateAuthority.objects.create(
-            name=name,
-            slug=slug,
-            parent=parent,
-            certificate=issuance.issue(prepared),
-            created_at=at,
+        authority = _insert(
+            CertificateAuthority(
+                name=name,
+                slug=slug,
+                parent=parent,
+                certificate=issuance.issue(prepared),
+                created_at=at,
+            )
         )
         _record(authority, actor=actor, algorithm=algorithm, at=at)
         crl.publish(authority=authority, actor=actor, at=at)
+    return authority
+
+
+def require_issuing(*, at: dt.datetime) -> CertificateAuthority:
+    """The CA that signs certificates of people and servers now; AuthorityError if there is none."""
+    authority = CertificateAuthority.objects.issuing(at).first()
+    if authority is None:
+        raise AuthorityError("No CA may issue certificates now. Create one below a root first.")
     return authority
 
 
@@ -58,9 +68,22 @@ def _slug(name: str) -> str:
             f"The name of a CA has up to {LONGEST_NAME} visible characters, some of them "
             "letters or digits."
         )
-    if CertificateAuthority.objects.filter(slug=slug).exists():
-        raise AuthorityError(f"There is a CA called {slug} already. Choose another name.")
+    if CertificateAuthority.objects.filter(slug=slug).exists():  # before a key is made in vain
+        raise _taken(slug)
     return slug
+
+
+def _insert(authority: CertificateAuthority) -> CertificateAuthority:
+    try:
+        with transaction.atomic():
+            authority.save(force_insert=True)
+    except IntegrityError:  # somebody else took the name while the key was made
+        raise _taken(authority.slug) from None
+    return authority
+
+
+def _taken(slug: str) -> AuthorityError:
+    return AuthorityError(f"There is a CA called {slug} already. Choose another name.")
 
 
 def _record(

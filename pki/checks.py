@@ -57,7 +57,7 @@ def crls_are_fresh() -> Iterator[CheckMessage]:
     now = timezone.now()
     for authority in CertificateAuthority.objects.filter(certificate__not_after__gte=now):
         newest = crl.latest(authority)
-        if newest is None or newest.next_update <= now:
+        if newest is None or newest.is_stale_at(now):
             yield Warning(
                 f"The CRL of {authority} is out of date.",
                 hint=f"Run: manage.py publish_crl --ca {authority.slug}",

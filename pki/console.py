@@ -6,7 +6,8 @@ What always holds here:
   2. five wrong passwords within five minutes close the door to that person for five minutes;
   3. no page answers 403 (Safari would show its certificate picker, again and again): who may not
      see something gets a page that says so, with 404;
-  4. what the PKI refuses becomes a sentence, never an error of the server.
+  4. what the PKI refuses becomes a sentence, never an error of the server;
+  5. a list is filtered by what its page declares, and by no other column.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import Any
 from csp.decorators import csp_replace
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import get_fields_from_path
 from django.core.cache import cache
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import DataError, models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.middleware.csrf import rotate_token
 from django.shortcuts import redirect
@@ -33,6 +36,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
+from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
 
 from pki import audit
@@ -45,6 +49,7 @@ View = Callable[..., HttpResponse]
 SESSION_KEY = "console"
 WRONG_PASSWORDS = 5
 LOCKOUT = dt.timedelta(minutes=5)
+LOCKOUT_SECONDS = int(LOCKOUT.total_seconds())
 NEXT = "next"
 
 
@@ -75,13 +80,17 @@ def unlock(*, request: HttpRequest, password: str, at: dt.datetime) -> None:
     """
     user = request.user
     assert isinstance(user, User)
-    if cache.get(_locked_key(user)):
+    tried = _count_password(user)  # before looking at it: many may be sent at once
+    if tried > WRONG_PASSWORDS:
         raise NotAllowedError(LOCKED_OUT)
     if not user.check_password(password):
-        _count_wrong_password(request, user, at)
+        if tried == WRONG_PASSWORDS:
+            cache.set(_tried_key(user), tried, LOCKOUT_SECONDS)
+            _record(request, "console.locked_out", at)
+            raise NotAllowedError(LOCKED_OUT)
         raise NotAllowedError("This is not your console password.")
+    cache.delete(_tried_key(user))
     _record(request, "console.unlocked", at)  # what cannot be recorded is not unlocked
-    cache.delete(_wrong_key(user))
     request.session.flush()
     rotate_token(request)
     _remember(request)
@@ -94,30 +103,25 @@ def lock(request: HttpRequest) -> None:
 
 LOCKED_OUT = (
     f"{WRONG_PASSWORDS} wrong passwords: your console is locked. "
-    f"Try again in {int(LOCKOUT.total_seconds() // 60)} minutes."
+    f"Try again in {LOCKOUT_SECONDS // 60} minutes."
 )
 
 
-def _count_wrong_password(request: HttpRequest, user: User, at: dt.datetime) -> None:
-    seconds = int(LOCKOUT.total_seconds())
-    cache.add(_wrong_key(user), 0, seconds)
+def _count_password(user: User) -> int:
+    """How many passwords were tried since the last right one, with this one."""
+    key = _tried_key(user)
+    cache.add(key, 0, LOCKOUT_SECONDS)
     try:
-        wrong = cache.incr(_wrong_key(user))
+        tried = cache.incr(key)
     except ValueError:  # the five minutes ended between the two lines
-        wrong = 1
-    if wrong >= WRONG_PASSWORDS:
-        cache.set(_locked_key(user), True, seconds)
-        cache.delete(_wrong_key(user))
-        _record(request, "console.locked_out", at)
-        raise NotAllowedError(LOCKED_OUT)
+        return _count_password(user)
+    if tried == 1:
+        cache.touch(key, LOCKOUT_SECONDS)  # Redis may have made it anew, for ever
+    return tried
 
 
-def _wrong_key(user: User) -> str:
-    return f"console:wrong:{user.pk}"
-
-
-def _locked_key(user: User) -> str:
-    return f"console:locked:{user.pk}"
+def _tried_key(user: User) -> str:
+    return f"console:tried:{user.pk}"
 
 
 def _identity(request: HttpRequest) -> Identity | None:
@@ -153,6 +157,46 @@ def _record(request: HttpRequest, action: str, at: dt.datetime) -> None:
         )
 
 
+# --- Filters of lists -----------------------------------------------------------------------
+
+DATE_PARTS = {"year": range(1000, 9999), "month": range(1, 13), "day": range(1, 32)}
+LARGEST_KEY = models.BigAutoField.MAX_BIGINT
+
+
+class DeclaredFilters(ModelAdmin):
+    """What every page of the console is mixed with when it is registered.
+
+    Django lets a query string ask about every column of the model, so that a hash could be guessed
+    letter by letter (`?password__startswith=`). Here it asks what `list_filter` and
+    `date_hierarchy` declare; everything else is a bad request.
+    """
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        part = lookup.removeprefix(f"{self.date_hierarchy}__")
+        if self.date_hierarchy and part != lookup:
+            return part in DATE_PARTS and is_number(value, DATE_PARTS[part])
+        return any(lookup in self._asks_for(f) for f in self.get_list_filter(request))
+
+    def _asks_for(self, declared: Any) -> set[str]:
+        if isinstance(declared, type):
+            return {getattr(declared, "parameter_name", "")}
+        name = declared[0] if isinstance(declared, list | tuple) else declared
+        field: Any = get_fields_from_path(self.model, name)[-1]
+        target = f"__{field.target_field.name}" if field.is_relation else ""
+        return {name, f"{name}{target}__exact", f"{name}__isnull"}
+
+    def response_action(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(is_number(key, range(1, LARGEST_KEY + 1)) for key in keys):
+            raise BadRequest("Rows are selected by their number.")
+        response: HttpResponse | None = super().response_action(request, queryset)
+        return response
+
+
+def is_number(text: str, allowed: range) -> bool:
+    return len(text) < 20 and text.isascii() and text.isdigit() and int(text) in allowed
+
+
 # --- The site -------------------------------------------------------------------------------
 
 
@@ -165,6 +209,11 @@ class ConsoleSite(UnfoldAdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         return may_enter(request) and is_unlocked(request)
 
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        page = admin_class or ModelAdmin
+        guarded = type(page.__name__, (DeclaredFilters, page), {"__module__": page.__module__})
+        super().register(model_or_iterable, guarded, **options)
+
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         inner = super().admin_view(view, cacheable)
 
@@ -172,12 +221,16 @@ class ConsoleSite(UnfoldAdminSite):
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not may_enter(request):
                 return self.refuse(request, "The console is for administrators.")
+            if _has_nul(request):
+                raise BadRequest("No text of ours has a NUL in it.")  # PostgreSQL stores none
             try:
                 response: HttpResponse = inner(request, *args, **kwargs)
             except PermissionDenied as error:
                 return self.refuse(request, str(error) or "You may not see or do this.")
             except PKIError as error:
                 return self.refuse(request, str(error), status=409)
+            except (OverflowError, DataError) as error:
+                raise BadRequest("A number is larger than any of ours.") from error
             return response
 
         with_policy: View = csp_replace(settings.CONSOLE_CSP)(guarded)
@@ -263,3 +316,8 @@ class ConsoleSite(UnfoldAdminSite):
     ) -> HttpResponse:
         """The theme's search over page names is not used; each list has its own."""
         return redirect("admin:index")
+
+
+def _has_nul(request: HttpRequest) -> bool:
+    texts = [request.path, *(text for pair in request.GET.lists() for text in (pair[0], *pair[1]))]
+    return any("\0" in text for text in texts)

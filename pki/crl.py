@@ -7,6 +7,7 @@ revoked certificate stays listed until one CRL was issued after it had expired (
 from __future__ import annotations
 
 import datetime as dt
+import logging
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,6 +20,8 @@ from pki.errors import AuthorityError
 from pki.models import Certificate, CertificateAuthority, RevocationList, RevocationReason
 
 LIFE = dt.timedelta(days=7)
+
+logger = logging.getLogger("pki")
 
 
 def publish(*, authority: CertificateAuthority, actor: str, at: dt.datetime) -> RevocationList:
@@ -36,25 +39,29 @@ def publish_due(*, at: dt.datetime, actor: str = "signet") -> list[RevocationLis
     """Publish for every CA whose newest CRL has lived half its life, or that has none.
 
     Several processes may call it at once: who comes second finds nothing due. CAs that have
-    expired or whose key is elsewhere are left alone.
+    expired or whose key is elsewhere are left alone. One that cannot publish is written to the log
+    and keeps nobody else from it.
     """
     able = CertificateAuthority.objects.filter(
         certificate__not_after__gte=at, certificate__key__isnull=False
     )
-    published = [_publish_if_due(authority, actor=actor, at=at) for authority in able]
+    published = [_publish_or_log(authority, actor=actor, at=at) for authority in able]
     return [crl for crl in published if crl is not None]
 
 
 def latest(authority: CertificateAuthority) -> RevocationList | None:
-    return RevocationList.objects.filter(authority=authority).order_by("-number").first()
+    """The newest CRL of a CA, or None before its first; its DER is read when it is asked for."""
+    crls = RevocationList.objects.filter(authority=authority)
+    return crls.defer("der").order_by("-number").first()
 
 
 def is_due(crl: RevocationList | None, *, at: dt.datetime) -> bool:
     """True once half the life of a CRL is over, or when there is none."""
-    return crl is None or at >= crl.this_update + (crl.next_update - crl.this_update) / 2
+    return crl is None or crl.is_due_at(at)
 
 
 def crl_pem(crl: RevocationList) -> bytes:
+    """A published CRL as PEM, for tools that take no DER."""
     return x509.load_der_x509_crl(bytes(crl.der)).public_bytes(Encoding.PEM)
 
 
@@ -65,6 +72,16 @@ def lock(authority: CertificateAuthority) -> CertificateAuthority:
     who only point at the CA, such as somebody who issues.
     """
     return CertificateAuthority.objects.select_for_update(no_key=True).get(pk=authority.pk)
+
+
+def _publish_or_log(
+    authority: CertificateAuthority, *, actor: str, at: dt.datetime
+) -> RevocationList | None:
+    try:
+        return _publish_if_due(authority, actor=actor, at=at)
+    except Exception:  # whatever is wrong with one CA, the next one's CRL must not run out
+        logger.exception("The CRL of %s cannot be published", authority.slug)
+        return None
 
 
 def _publish_if_due(

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from pki.admin.authorities import TREE, crl_badge, with_newest_crl
+from pki.admin.authorities import TREE, crl_badge, newest_crl_of, with_newest_crl
 from pki.admin.columns import (
     SOON,
     admin_url,
@@ -26,6 +26,7 @@ from pki.admin.columns import (
 )
 from pki.models import AuditEntry, Certificate, CertificateAuthority, Endpoint, Invitation, User
 from pki.permissions import may_issue
+from pki.querysets import valid_at
 
 MONTHS, WEEKS = 13, 12  # what is issued today expires in the thirteenth
 PEOPLE_SHOWN, AUDIT_SHOWN = 6, 8
@@ -88,7 +89,7 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def numbers(*, at: dt.datetime) -> list[Number]:
-    valid = Q(revoked_at__isnull=True, not_before__lte=at, not_after__gte=at)
+    valid = valid_at(at)
     soon = valid & Q(not_after__lt=at + SOON)
     counted = Certificate.objects.of_people().aggregate(
         valid=Count("pk", filter=valid),
@@ -180,6 +181,7 @@ def _bars(
 
 def authorities(*, at: dt.datetime) -> list[dict[str, Any]]:
     rows = with_newest_crl(CertificateAuthority.objects.select_related("certificate"))
+    found = rows.defer("certificate__der").order_by(*TREE)
     return [
         {
             "name": row.name,
@@ -187,13 +189,13 @@ def authorities(*, at: dt.datetime) -> list[dict[str, Any]]:
             "is_root": row.is_root,
             "state": status_badge(row.certificate, at=at),
             "expires": day_with_distance(row.certificate.not_after, at=at),
-            "crl": crl_badge(row.crl_this_update, row.crl_next_update, at=at),
-            "crl_number": row.crl_number,
-            "next": distance(row.crl_next_update, at=at) if row.crl_next_update else "",
-            "stale": row.crl_next_update is None or row.crl_next_update <= at,
+            "crl": crl_badge(crl, at=at),
+            "crl_number": crl.number if crl else None,
+            "next": distance(crl.next_update, at=at) if crl else "",
+            "stale": crl is None or crl.is_stale_at(at),
             "ends_soon": row.certificate.not_after < at + SOON,
         }
-        for row in rows.defer("certificate__der").order_by(*TREE)
+        for row, crl in ((row, newest_crl_of(row)) for row in found)
     ]
 
 

@@ -22,6 +22,21 @@ def serial_text(number: int) -> str:
     return f"{number:x}"
 
 
+def serial_digits(text: str) -> str:
+    """A serial number as somebody typed it, with or without colons, the way our rows hold it."""
+    return sha256_digits(text).lstrip("0")
+
+
+def sha256_digits(text: str) -> str:
+    """A fingerprint as somebody typed it, with or without colons, the way our rows hold it."""
+    return "".join(text.replace(":", "").split()).lower()
+
+
+def colons(digest: str) -> str:
+    """A hexadecimal digest in the form tools print it: AB:CD:…"""
+    return ":".join(digest[i : i + 2].upper() for i in range(0, len(digest), 2))
+
+
 def describe(der: bytes) -> Description:
     """The facts in a DER certificate; times are ISO 8601 in UTC, names RFC 4514."""
     certificate = x509.load_der_x509_certificate(der)

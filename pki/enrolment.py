@@ -8,18 +8,16 @@ import secrets
 from dataclasses import dataclass
 
 from cryptography import x509
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.db import transaction
 from django.utils.text import slugify
 
-from pki import audit, handout, issuance, profiles
-from pki.errors import AuthorityError, InvitationError, RequestError
+from pki import audit, authorities, handout, issuance, names, people, profiles
+from pki.errors import InvitationError, RequestError
 from pki.handout import Format, Handout
-from pki.models import Certificate, CertificateAuthority, Invitation, User
+from pki.models import Certificate, Invitation, User
 
 LINK_LIFETIME = dt.timedelta(hours=24)
-DEVICE_MAXIMUM = 64
 
 
 @dataclass(frozen=True)
@@ -31,21 +29,31 @@ class Enrolled:
 
 
 def invite(
-    *, actor: str, user: User, device: str, at: dt.datetime, lifetime: dt.timedelta = LINK_LIFETIME
+    *,
+    actor: str,
+    user: User,
+    device: str,
+    at: dt.datetime,
+    asked_with: int | None = None,
+    lifetime: dt.timedelta = LINK_LIFETIME,
 ) -> tuple[Invitation, str]:
     """Make a one-time enrolment link; returns its row and the token, which is kept nowhere.
+
+    `asked_with` is the id of the certificate that the actor is known by; when that is revoked, the
+    link ends.
 
     Refuses (RequestError) a disabled account and an empty or overlong device name.
     """
     if not user.is_active:
         raise RequestError(f"The account of {user.username} is disabled.")
-    device = clean_device(device)
+    device = names.clean_device(device)
     token = secrets.token_urlsafe(24)
     with transaction.atomic():
         invitation = Invitation.objects.create(
             token_sha256=_hash(token),
             user=user,
             device=device,
+            asked_with_id=asked_with,
             created_at=at,
             created_by=actor,
             expires_at=at + lifetime,
@@ -96,19 +104,27 @@ def redeem(
     Two browsers that redeem at once: one gets the file, the other InvitationError. Sets the
     console password of an admin who has none. Nothing that was handed out stays here.
     """
+    invitation = find(token=token, at=at)
+    user = invitation.user
+    # Slow, and so before the transaction: SQLite has one write lock for everybody.
+    hashed = (
+        people.hash_console_password(user=user, password=console_password or "")
+        if needs_console_password(user)
+        else None
+    )
+    key = handout.make_key()
     with transaction.atomic():
-        invitation = find(token=token, at=at)
         if not Invitation.objects.open(at).filter(pk=invitation.pk).update(redeemed_at=at):
             raise InvitationError("This enrolment link has been used.")
-        user = invitation.user
-        if needs_console_password(user):
-            _set_console_password(user, console_password)
-        enrolled = hand_out(
+        if hashed is not None:
+            people.put_console_password(actor=user.username, user=user, hashed=hashed, at=at)
+        enrolled = _issue_and_pack(
             actor=user.username,
             user=user,
             device=invitation.device,
             format=format,
             password=file_password,
+            key=key,
             at=at,
         )
         Invitation.objects.filter(pk=invitation.pk).update(certificate=enrolled.certificate)
@@ -129,10 +145,31 @@ def hand_out(
 
     Refuses what `issuance.prepare` and `handout.pack` refuse; then nothing is issued.
     """
-    key = None if csr else handout.make_key()
-    device = clean_device(device)
+    return _issue_and_pack(
+        actor=actor,
+        user=user,
+        device=names.clean_device(device),
+        format=format,
+        password=password,
+        key=None if csr else handout.make_key(),
+        csr=csr,
+        at=at,
+    )
+
+
+def _issue_and_pack(
+    *,
+    actor: str,
+    user: User,
+    device: str,
+    format: Format,
+    password: str | None,
+    key: ec.EllipticCurvePrivateKey | None,
+    csr: x509.CertificateSigningRequest | None = None,
+    at: dt.datetime,
+) -> Enrolled:
     with transaction.atomic():
-        authority = _issuing_authority(at)
+        authority = authorities.require_issuing(at=at)
         certificate = issuance.issue(
             issuance.prepare(
                 actor=actor,
@@ -156,32 +193,6 @@ def hand_out(
             name=slugify(f"{user.username} {device}"),
         )
     return Enrolled(certificate, packed)
-
-
-def clean_device(device: str) -> str:
-    """The name of a device, trimmed; refuses an empty, overlong or unprintable one."""
-    device = " ".join(device.split())
-    if not device or len(device) > DEVICE_MAXIMUM or not device.isprintable():
-        raise RequestError(
-            f"Name the device in 1 to {DEVICE_MAXIMUM} letters, for example: laptop."
-        )
-    return device
-
-
-def _issuing_authority(at: dt.datetime) -> CertificateAuthority:
-    authority = CertificateAuthority.objects.issuing(at).first()
-    if authority is None:
-        raise AuthorityError("No CA may issue certificates now. Create one below a root first.")
-    return authority
-
-
-def _set_console_password(user: User, password: str | None) -> None:
-    try:
-        validate_password(password or "", user)
-    except ValidationError as error:
-        raise RequestError(" ".join(error.messages)) from None
-    user.set_password(password)
-    user.save(update_fields=["password"])
 
 
 def _hash(token: str) -> str:

@@ -45,6 +45,7 @@ def read_certificates(data: bytes) -> list[x509.Certificate]:
 
 
 def read_revocation_list(data: bytes) -> x509.CertificateRevocationList:
+    """A CRL; its signature is checked where it is used. Refuses what is none (BadFileError)."""
     pem, der = x509.load_pem_x509_crl, x509.load_der_x509_crl
     return _read(data, pem=pem, der=der, what="a CRL", largest=LARGEST_CRL)
 

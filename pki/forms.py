@@ -6,9 +6,9 @@ from typing import Any
 
 from django import forms
 
-from pki.enrolment import DEVICE_MAXIMUM, needs_console_password
+from pki.enrolment import needs_console_password
 from pki.handout import PASSWORD_MINIMUM, Format
-from pki.models import RevocationReason, User
+from pki.models import LONGEST_DEVICE, RevocationReason, User
 
 FORMATS = [
     (Format.P12.value, "For current browsers and phones"),
@@ -53,7 +53,7 @@ class DeviceForm(forms.Form):
 
     device = forms.CharField(
         label="Name of the device",
-        max_length=DEVICE_MAXIMUM,
+        max_length=LONGEST_DEVICE,
         help_text="For example: phone, office laptop.",
     )
 
@@ -63,10 +63,6 @@ class RevokeForm(forms.Form):
 
     reason = forms.ChoiceField(
         label="Reason",
-        choices=[
-            choice
-            for choice in RevocationReason.choices
-            if choice[0] != RevocationReason.CA_COMPROMISE
-        ],
+        choices=RevocationReason.for_leaves(),
         initial=RevocationReason.UNSPECIFIED.value,
     )

@@ -74,18 +74,15 @@ def identify(*, chain: Sequence[bytes], at: dt.datetime) -> Identity:
     """
     if not chain or not chain[0]:
         raise NoCertificateError
-    digest = sha256(chain[0]).hexdigest()
-    certificate = _people_and_authorities().filter(sha256=digest).first()
-    if certificate is None:
-        raise CertificateNotTrustedError
-    return _judge(certificate, at)
+    return _find(sha256(chain[0]).hexdigest(), at)
 
 
-def recheck(identity: Identity, *, at: dt.datetime) -> None:
-    """Raise the IdentityError that has befallen an identity since it was established."""
-    error = refusals([identity], at=at).get(identity.sha256)
-    if error is not None:
-        raise error
+def recheck(identity: Identity, *, at: dt.datetime) -> Identity:
+    """The identity as it is now: its name and rights may have changed. One query.
+
+    Raises the IdentityError that has befallen it since it was established.
+    """
+    return _find(identity.sha256, at)
 
 
 def refusals(identities: Iterable[Identity], *, at: dt.datetime) -> dict[str, IdentityError]:
@@ -103,11 +100,28 @@ def refusals(identities: Iterable[Identity], *, at: dt.datetime) -> dict[str, Id
     return refused | {missing: CertificateNotTrustedError() for missing in wanted}
 
 
+def _find(digest: str, at: dt.datetime) -> Identity:
+    certificate = next(iter(_people_and_authorities().filter(sha256=digest)), None)
+    if certificate is None:
+        raise CertificateNotTrustedError
+    return _judge(certificate, at)
+
+
+VALIDITY = ("revoked_at", "not_before", "not_after")
+ABOVE = ("authority__certificate", "authority__parent__certificate")
+NEEDED = (
+    *("profile", "serial", "sha256", "device", *VALIDITY),
+    *(f"owner__{field}" for field in ("username", "name", "is_staff", "is_active")),
+    *("authority__certificate", "authority__parent", "authority__parent__certificate"),
+    "authority__parent__parent",
+    *(f"{level}__{field}" for level in ABOVE for field in VALIDITY),
+)
+
+
 def _people_and_authorities() -> CertificateQuerySet:
-    """Certificates with their owner and two levels of CAs; a deeper hierarchy costs a query each."""
-    above = "authority__certificate", "authority__parent__certificate"
-    found = Certificate.objects.select_related("owner", *above)
-    return found.defer("der", *(f"{level}__der" for level in above), "owner__password")
+    """Certificates with their owner and two levels of CAs, without what is not looked at here (it
+    is half the time); a deeper hierarchy costs queries of its own."""
+    return Certificate.objects.order_by().select_related("owner", *ABOVE).only(*NEEDED)
 
 
 def _judge(certificate: Certificate, at: dt.datetime) -> Identity:

@@ -3,7 +3,7 @@
 `prepare` decides and signs nothing: it checks the profile, the CA, the key and the names, and
 lints a twin that a throw-away key has signed. `issue` accepts only what `prepare` returned, once,
 and signs exactly the bytes that were linted. What is signed and not written does not exist: the
-row, the audit entry and the announcement share one transaction.
+row and the audit entry share one transaction.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from django.db import transaction
 
 from pki import addresses, algorithms, audit, keys, lint, names, profiles, tbs
 from pki.changes import announce_change
+from pki.description import serial_text
 from pki.errors import AuthorityError, BadFileError, KeyReuseError, LintError, ProfileError
 from pki.models import Certificate, CertificateAuthority, PrivateKey, RevocationReason, User
 from pki.profiles import Profile
@@ -84,7 +85,7 @@ def prepare(
     if kind.is_for_servers and not hosts:
         hosts = names.server_hosts()
     subject, alternatives = names.names_of(kind, owner=owner, common_name=common_name, hosts=hosts)
-    names.require_device(device)
+    device = names.clean_device(device) if device else ""
     request = tbs.Request(subject, certified, alternatives, tbs.new_serial(), at)
     issuer = _issuer(authority) if authority else None
     builder = tbs.build(profile=kind, request=request, issuer=issuer)
@@ -110,10 +111,12 @@ def prepare(
 def issue(prepared: Prepared) -> Certificate:
     """Sign what was prepared; returns the new row.
 
-    Writes the certificate and its audit entry in one transaction, announces a change, and sends
-    `certificate_issued` after the commit. Refuses what `prepare` did not return or what was issued
-    before (ProfileError), a CA or owner that was withdrawn meanwhile (AuthorityError,
-    ProfileError), and a key that somebody else got certified meanwhile (KeyReuseError).
+    Writes the certificate and its audit entry in one transaction, and sends `certificate_issued`
+    after the commit. A change is announced for a CA alone: a new leaf changes nobody's trust, and
+    every announcement makes every process build its TLS contexts again. Refuses what `prepare` did
+    not return or what was issued before (ProfileError), a CA or owner that was withdrawn meanwhile
+    (AuthorityError, ProfileError), and a key that somebody else got certified meanwhile
+    (KeyReuseError).
     """
     _take(prepared)
     with transaction.atomic():
@@ -124,7 +127,8 @@ def issue(prepared: Prepared) -> Certificate:
         _record(certificate, at=prepared.at)
         # The audit trail is locked from here on: nobody else issues between check and commit.
         _refuse_changes_since(prepared, certificate)
-        announce_change()
+        if prepared.profile.is_ca:
+            announce_change()
         transaction.on_commit(partial(_send, certificate))
     return certificate
 
@@ -233,7 +237,7 @@ def _row(prepared: Prepared, signed: x509.Certificate) -> Certificate:
     return Certificate.objects.create(
         authority=prepared.authority,
         profile=prepared.profile.name,
-        serial=f"{signed.serial_number:x}",
+        serial=serial_text(signed.serial_number),
         sha256=sha256(der).hexdigest(),
         spki_sha256=algorithms.spki_sha256(signed.public_key()),
         subject=signed.subject.rfc4514_string(),

@@ -61,10 +61,18 @@ def create_key(*, algorithm: str) -> PrivateKey:
 
 
 def public_key(key: PrivateKey) -> CertificatePublicKeyTypes:
+    """The public half of a key that is kept here.
+
+    Refuses (MasterKeyError) without the master key that wrapped `key`.
+    """
     return _open(key).public_key()
 
 
 def sign_certificate(builder: x509.CertificateBuilder, *, key: PrivateKey) -> x509.Certificate:
+    """The certificate, signed as the builder says it; nothing is written.
+
+    Refuses (MasterKeyError) without the master key that wrapped `key`.
+    """
     secret = _open(key)
     return builder.sign(secret, algorithms.signature_hash(secret))
 
@@ -72,11 +80,19 @@ def sign_certificate(builder: x509.CertificateBuilder, *, key: PrivateKey) -> x5
 def sign_revocation_list(
     builder: x509.CertificateRevocationListBuilder, *, key: PrivateKey
 ) -> x509.CertificateRevocationList:
+    """The CRL, signed as the builder says it; nothing is written.
+
+    Refuses (MasterKeyError) without the master key that wrapped `key`.
+    """
     secret = _open(key)
     return builder.sign(secret, algorithms.signature_hash(secret))
 
 
 def sign_ocsp_response(builder: ocsp.OCSPResponseBuilder, *, key: PrivateKey) -> ocsp.OCSPResponse:
+    """The OCSP response, signed as the builder says it; nothing is written.
+
+    Refuses (MasterKeyError) without the master key that wrapped `key`.
+    """
     secret = _open(key)
     return builder.sign(secret, algorithms.signature_hash(secret))
 

@@ -13,12 +13,14 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
+from pki.description import colons
 from pki.querysets import (
     CertificateAuthorityQuerySet,
     CertificateQuerySet,
     InvitationQuerySet,
 )
 
+LONGEST_DEVICE = 64
 USERNAME = RegexValidator(
     r"^[a-z0-9][a-z0-9._-]{0,63}\Z",
     "Use 1 to 64 small letters, digits, dots, dashes and underscores, beginning with a letter or digit.",
@@ -84,6 +86,11 @@ class RevocationReason(models.TextChoices):
     CESSATION = "cessationOfOperation", "no longer needed"
     PRIVILEGE_WITHDRAWN = "privilegeWithdrawn", "no longer entitled"
 
+    @classmethod
+    def for_leaves(cls) -> list[tuple[str, str]]:
+        """The choices for certificates of people and servers: all but a CA's own."""
+        return [(reason.value, reason.label) for reason in cls if reason is not cls.CA_COMPROMISE]
+
 
 class Certificate(models.Model):
     """A certificate this organisation issued. `authority` is null for a self-signed root."""
@@ -108,7 +115,7 @@ class Certificate(models.Model):
     owner = models.ForeignKey(
         User, models.PROTECT, null=True, blank=True, related_name="certificates"
     )
-    device = models.CharField(max_length=64, blank=True)
+    device = models.CharField(max_length=LONGEST_DEVICE, blank=True)
     key = models.ForeignKey(
         PrivateKey, models.PROTECT, null=True, blank=True, related_name="certificates"
     )
@@ -155,7 +162,7 @@ class Certificate(models.Model):
     @property
     def fingerprint(self) -> str:
         """SHA-256 in the form tools print it: AB:CD:…"""
-        return ":".join(self.sha256[i : i + 2].upper() for i in range(0, 64, 2))
+        return colons(self.sha256)
 
 
 class CertificateAuthority(models.Model):
@@ -211,6 +218,14 @@ class RevocationList(models.Model):
 
     def __str__(self) -> str:
         return f"{self.authority} CRL {self.number}"
+
+    def is_due_at(self, at: dt.datetime) -> bool:
+        """Half its life is over, so its successor may be published."""
+        return at >= self.this_update + (self.next_update - self.this_update) / 2
+
+    def is_stale_at(self, at: dt.datetime) -> bool:
+        """It has lived its life, so strict clients refuse everybody."""
+        return at >= self.next_update
 
 
 class TrustStore(models.Model):
@@ -314,11 +329,19 @@ class Invitation(models.Model):
 
     token_sha256 = models.CharField(max_length=64, unique=True)
     user = models.ForeignKey(User, models.CASCADE, related_name="invitations")
-    device = models.CharField(max_length=64)
+    device = models.CharField(max_length=LONGEST_DEVICE)
     created_at = models.DateTimeField(default=timezone.now)
     created_by = models.CharField(max_length=64)
     expires_at = models.DateTimeField()
     redeemed_at = models.DateTimeField(null=True, blank=True)
+    asked_with = models.ForeignKey(
+        Certificate,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The certificate of whoever asked for the link; revoked, it takes the link along.",
+    )
     certificate = models.ForeignKey(
         Certificate, models.PROTECT, null=True, blank=True, related_name="+"
     )

@@ -11,10 +11,8 @@ from django.conf import settings
 
 from pki import addresses, lint
 from pki.errors import ProfileError
-from pki.models import User
+from pki.models import LONGEST_DEVICE, User
 from pki.profiles import Profile
-
-LONGEST_DEVICE = 64
 
 Names = tuple[x509.Name, tuple[x509.GeneralName, ...]]
 
@@ -44,10 +42,17 @@ def server_hosts() -> list[str]:
     return addresses.with_loopback(settings.SIGNET_HOSTS)
 
 
-def require_device(device: str) -> None:
-    """Refuse (ProfileError) a device name that is too long or has invisible characters."""
-    if len(device) > LONGEST_DEVICE or not lint.is_plain_text(device):
-        raise ProfileError(f"A device's name has up to {LONGEST_DEVICE} visible characters.")
+def clean_device(device: str) -> str:
+    """The name of a device, without spaces around it and with single ones in it.
+
+    Refuses (ProfileError) one that is empty, too long or has invisible characters.
+    """
+    cleaned = " ".join(device.split())
+    if not 0 < len(cleaned) <= LONGEST_DEVICE or not lint.is_plain_text(cleaned):
+        raise ProfileError(
+            f"Name the device in 1 to {LONGEST_DEVICE} visible characters, for example: laptop."
+        )
+    return cleaned
 
 
 def _refuse_misfits(

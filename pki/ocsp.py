@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from pki import keys
+from pki.description import serial_text
 from pki.errors import AuthorityError
 from pki.models import Certificate, CertificateAuthority, RevocationReason
 
@@ -52,6 +53,12 @@ def respond(request_der: bytes, *, authority: CertificateAuthority, at: dt.datet
         raise AuthorityError(f"{authority} cannot answer: its key is not kept here.")
     signed = keys.sign_ocsp_response(builder, key=authority.certificate.key)
     return signed.public_bytes(Encoding.DER)
+
+
+def try_later() -> bytes:
+    """The DER response of a CA that cannot sign one now (RFC 6960, 2.3)."""
+    unsigned = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+    return unsigned.public_bytes(Encoding.DER)
 
 
 def _parse(request_der: bytes) -> ocsp.OCSPRequest:
@@ -95,7 +102,7 @@ def _refuse_other_issuer(request: ocsp.OCSPRequest, issuer: x509.Certificate) ->
 
 
 def _find(request: ocsp.OCSPRequest, authority: CertificateAuthority) -> Certificate | None:
-    serial = f"{request.serial_number:x}"
+    serial = serial_text(request.serial_number)
     return Certificate.objects.filter(authority=authority, serial=serial).defer("der").first()
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
+from typing import Any
 
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from pki import audit
 from pki.changes import announce_change
 from pki.errors import RequestError
 from pki.models import User
+
+CHANGEABLE = frozenset({"name", "email", "is_staff", "is_superuser", "groups"})
 
 
 def create_person(
@@ -33,11 +39,72 @@ def create_person(
     except ValidationError as error:
         raise RequestError(" ".join(error.messages)) from None
     with transaction.atomic():
-        user.save()
+        _insert(user)
         audit.record(
             actor=actor, action="person.created", target=username, detail={"admin": admin}, at=at
         )
     return user
+
+
+def change_person(*, actor: str, user: User, changes: Mapping[str, Any], at: dt.datetime) -> User:
+    """Change what is known about a person: name, email, is_staff, is_superuser, groups.
+
+    Saves these fields alone, writes an audit entry and announces the change; does nothing where
+    there is none. Returns the row as it is now. Refuses (RequestError) what may not be changed
+    here, values that do not fit, and an administrator without the console.
+    """
+    if unknown := changes.keys() - CHANGEABLE:
+        raise RequestError(f"This cannot be changed: {', '.join(sorted(unknown))}.")
+    with transaction.atomic():
+        row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if not changes:
+            return row
+        columns = [name for name in changes if name != "groups"]
+        for name in columns:
+            setattr(row, name, changes[name])
+        _require_sound(row, columns)
+        row.save(update_fields=columns)
+        if "groups" in changes:
+            row.groups.set(changes["groups"])
+        detail = {name: _words(value) for name, value in changes.items()}
+        audit.record(
+            actor=actor, action="person.changed", target=row.username, detail=detail, at=at
+        )
+        announce_change()
+    return row
+
+
+def set_console_password(*, actor: str, user: User, password: str, at: dt.datetime) -> None:
+    """Set the password that opens the console, which locks every console open under the old one.
+
+    Writes an audit entry. Refuses a weak password, and one set meanwhile (RequestError).
+    """
+    hashed = hash_console_password(user=user, password=password)
+    put_console_password(actor=actor, user=user, hashed=hashed, at=at)
+
+
+def hash_console_password(*, user: User, password: str) -> str:
+    """What is kept of a console password; takes a while. Refuses a weak one (RequestError)."""
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise RequestError(" ".join(error.messages)) from None
+    return make_password(password)
+
+
+def put_console_password(*, actor: str, user: User, hashed: str, at: dt.datetime) -> None:
+    """The quick half of `set_console_password`, for a caller whose transaction must be short.
+
+    Refuses (RequestError) when the password is no longer the one that `user` was read with.
+    """
+    with transaction.atomic():
+        unchanged = User.objects.filter(pk=user.pk, password=user.password)
+        if not unchanged.update(password=hashed):
+            raise RequestError(f"The password of {user.username} was set meanwhile. Try again.")
+        audit.record(
+            actor=actor, action="person.password_set", target=user.username, detail={}, at=at
+        )
+    user.password = hashed
 
 
 def disable_person(*, actor: str, user: User, at: dt.datetime) -> None:
@@ -48,6 +115,31 @@ def disable_person(*, actor: str, user: User, at: dt.datetime) -> None:
 def enable_person(*, actor: str, user: User, at: dt.datetime) -> None:
     """Open the account again; certificates revoked meanwhile stay revoked."""
     _switch(actor=actor, user=user, active=True, action="person.enabled", at=at)
+
+
+def _insert(user: User) -> None:
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+    except IntegrityError:  # somebody else took the name since it was looked for
+        raise RequestError("A person with this username exists already.") from None
+
+
+def _require_sound(user: User, columns: list[str]) -> None:
+    if user.is_superuser and not user.is_staff:
+        raise RequestError("An administrator needs the console.")
+    others = {field.name for field in User._meta.concrete_fields} - set(columns)
+    try:
+        user.clean_fields(exclude=others)
+    except ValidationError as error:
+        raise RequestError(" ".join(error.messages)) from None
+
+
+def _words(value: Any) -> str:
+    """A new value in the words of the audit trail."""
+    if isinstance(value, str | bool):
+        return str(value)
+    return ", ".join(map(str, value)) or "none"
 
 
 def _switch(*, actor: str, user: User, active: bool, action: str, at: dt.datetime) -> None:

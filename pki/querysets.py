@@ -8,13 +8,27 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.db.models import Q
 
+from pki.description import serial_digits, sha256_digits
+
 if TYPE_CHECKING:
     from pki.models import Certificate, CertificateAuthority, Invitation  # noqa: F401 (querysets come before models)
 
 
+def valid_at(at: dt.datetime, certificate: str = "") -> Q:
+    """Certificates neither revoked nor outside their validity; `certificate` is the way to them
+    from another row, such as "certificates__"."""
+    return Q(
+        **{
+            f"{certificate}revoked_at__isnull": True,
+            f"{certificate}not_before__lte": at,
+            f"{certificate}not_after__gte": at,
+        }
+    )
+
+
 class CertificateQuerySet(models.QuerySet["Certificate"]):
     def active(self, at: dt.datetime) -> CertificateQuerySet:
-        return self.filter(revoked_at__isnull=True, not_before__lte=at, not_after__gte=at)
+        return self.filter(valid_at(at))
 
     def revoked(self) -> CertificateQuerySet:
         return self.filter(revoked_at__isnull=False)
@@ -28,12 +42,17 @@ class CertificateQuerySet(models.QuerySet["Certificate"]):
     def of_people(self) -> CertificateQuerySet:
         return self.filter(owner__isnull=False)
 
+    def with_serial(self, text: str) -> CertificateQuerySet:
+        return self.filter(serial=serial_digits(text))
+
+    def with_sha256(self, text: str) -> CertificateQuerySet:
+        return self.filter(sha256=sha256_digits(text))
+
     def search(self, text: str) -> CertificateQuerySet:
         """By serial, fingerprint (with or without colons), subject or username."""
-        plain = text.replace(":", "").replace(" ", "").lower()
         return self.filter(
-            Q(serial=plain.lstrip("0"))
-            | Q(sha256=plain)
+            Q(serial=serial_digits(text))
+            | Q(sha256=sha256_digits(text))
             | Q(subject__icontains=text)
             | Q(owner__username__icontains=text)
         )
@@ -48,12 +67,7 @@ class CertificateAuthorityQuerySet(models.QuerySet["CertificateAuthority"]):
     def issuing(self, at: dt.datetime) -> CertificateAuthorityQuerySet:
         """CAs that may sign certificates of people and servers now, newest first; never a root."""
         return (
-            self.filter(
-                parent__isnull=False,
-                certificate__revoked_at__isnull=True,
-                certificate__not_before__lte=at,
-                certificate__not_after__gt=at,
-            )
+            self.filter(valid_at(at, "certificate__"), parent__isnull=False)
             .select_related("certificate__key", "parent__certificate")
             .order_by("-created_at", "-pk")
         )

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from pki import audit, crl
 from pki.errors import AlreadyRevokedError, AuthorityError, RequestError
-from pki.models import Certificate, RevocationReason
+from pki.models import Certificate, Invitation, RevocationReason
 from pki.signals import certificate_revoked
 
 
@@ -34,6 +34,8 @@ def revoke(*, actor: str, certificate: Certificate, reason: str, at: dt.datetime
         unrevoked = Certificate.objects.filter(pk=certificate.pk, revoked_at__isnull=True)
         if not unrevoked.update(revoked_at=at, revocation_reason=why):
             raise AlreadyRevokedError(f"{certificate} has been revoked already.")
+        # Links that were asked for with it end too, or a thief could enrol after the theft is known.
+        Invitation.objects.open(at).filter(asked_with=certificate).update(expires_at=at)
         _record(certificate, actor=actor, reason=why, at=at)
         crl.publish(authority=locked, actor=actor, at=at)  # announces the change as well
         transaction.on_commit(partial(_send, certificate, why))

@@ -5,7 +5,8 @@ in the database (`pki.changes`), so a receiver must treat a signal as speed, not
 
 certificate_issued   sender=None, certificate_id: int, sha256: str
 certificate_revoked  sender=None, certificate_id: int, sha256: str, reason: str
-trust_changed        sender=None; some certificate, account, anchor, CRL or endpoint changed
+trust_changed        sender=None; some CA, account, anchor, CRL (so also some revocation) or endpoint
+                     changed. A new certificate of a person or server changes nobody's trust.
 """
 
 from django.dispatch import Signal

@@ -45,10 +45,13 @@ def create_truststore(
     *, actor: str, name: str, at: dt.datetime, description: str = ""
 ) -> TrustStore:
     """Make an empty trust store; refuses a name that is taken (AuthorityError)."""
+    truststore = TrustStore(name=name, description=description)
     with transaction.atomic():
-        if TrustStore.objects.filter(name=name).exists():
-            raise AuthorityError(f"There is a trust store called {name} already.")
-        truststore = TrustStore.objects.create(name=name, description=description)
+        try:
+            with transaction.atomic():
+                truststore.save(force_insert=True)
+        except IntegrityError:
+            raise AuthorityError(f"There is a trust store called {name} already.") from None
         _record("truststore.created", truststore, actor=actor, detail={}, at=at)
     return truststore
 

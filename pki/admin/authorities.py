@@ -48,16 +48,13 @@ from pki.errors import PKIError
 from pki.models import Certificate, CertificateAuthority, RevocationList
 
 
-def crl_badge(
-    this_update: dt.datetime | None, next_update: dt.datetime | None, *, at: dt.datetime
-) -> SafeString:
+def crl_badge(crl: RevocationList | None, *, at: dt.datetime) -> SafeString:
     """Whether a CRL is fresh, due for its successor, or so old that clients refuse everybody."""
-    if this_update is None or next_update is None:
+    if crl is None:
         return badge("no CRL", "bad")
-    if next_update <= at:
+    if crl.is_stale_at(at):
         return badge("out of date", "bad")
-    due = this_update + (next_update - this_update) / 2
-    return badge("due", "warn") if due <= at else badge("fresh", "good")
+    return badge("due", "warn") if crl.is_due_at(at) else badge("fresh", "good")
 
 
 # A root, and then those below it.
@@ -75,6 +72,15 @@ def with_newest_crl(queryset: QuerySet[CertificateAuthority]) -> QuerySet[Any]:
         crl_number=Subquery(newest.values("number")[:1]),
         crl_this_update=Subquery(newest.values("this_update")[:1]),
         crl_next_update=Subquery(newest.values("next_update")[:1]),
+    )
+
+
+def newest_crl_of(row: Any) -> RevocationList | None:
+    """The newest CRL of a row of `with_newest_crl`, without its DER and without a query."""
+    if row.crl_number is None:
+        return None
+    return RevocationList(
+        number=row.crl_number, this_update=row.crl_this_update, next_update=row.crl_next_update
     )
 
 
@@ -160,18 +166,18 @@ class AuthorityAdmin(ReadOnlyAdmin):
 
     @column("Newest CRL")
     def newest_crl(self, obj: Any) -> SafeString | str:
-        if obj.crl_number is None:
+        newest = newest_crl_of(obj)
+        if newest is None:
             return "–"
-        now = timezone.now()
         return format_html(
             'No. {} <span class="sg-quiet">next {}</span>',
-            obj.crl_number,
-            distance(obj.crl_next_update, at=now),
+            newest.number,
+            distance(newest.next_update, at=timezone.now()),
         )
 
     @column("CRL state")
     def crl_state(self, obj: Any) -> SafeString:
-        return crl_badge(obj.crl_this_update, obj.crl_next_update, at=timezone.now())
+        return crl_badge(newest_crl_of(obj), at=timezone.now())
 
     @column("Issued", ordering="issues")
     def issued_count(self, obj: Any) -> int:

@@ -22,6 +22,7 @@ from pki import audit
 from pki.admin.columns import admin_url, audit_url, list_url
 from pki.changes import announce_change
 from pki.errors import PKIError
+from pki.identity import Identity
 from pki.models import User
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -153,6 +154,13 @@ def actor(request: HttpRequest) -> str:
     return request.user.username
 
 
+def certificate_id(request: HttpRequest) -> int:
+    """The certificate that this person is known by on this connection."""
+    identity = getattr(request, "identity", None)
+    assert isinstance(identity, Identity)
+    return identity.certificate_id
+
+
 def person(request: HttpRequest) -> User:
     assert isinstance(request.user, User)
     return request.user
@@ -169,11 +177,6 @@ def recorded(
             actor=actor(request), action=action, target=target, detail=detail, at=timezone.now()
         )
         announce_change()
-
-
-def changes_in(form: forms.ModelForm) -> dict[str, str]:
-    """The new values, in the words of the audit trail."""
-    return {name: str(form.cleaned_data[name]) for name in form.changed_data}
 
 
 # --- Buttons and columns --------------------------------------------------------------------

@@ -309,10 +309,14 @@ class CertificateAdmin(IssuingAdmin):
         if not self.has_revoke_permission(request):
             raise PermissionDenied
         form = RevocationForm(request.POST)
-        if not form.is_valid():
-            return self._ask_for_reason(request, form.cleaned_data.get("certificates", []), form)
-        keys = form.cleaned_data["certificates"][:MOST_AT_ONCE]
+        form.is_valid()
+        keys = form.cleaned_data.get("certificates", [])[:MOST_AT_ONCE]
         chosen = self.get_queryset(request).filter(pk__in=keys)
+        if len(chosen) < len(set(keys)) or not keys:
+            messages.error(request, "There is no such certificate. Select the certificates again.")
+            return redirect(self.url_of())
+        if form.errors:
+            return self._ask_for_reason(request, keys, form)
         self._revoke_each(request, chosen, RevocationReason(form.cleaned_data["reason"]))
         return redirect(self.url_of(chosen[0]) if len(keys) == 1 else self.url_of())
 
@@ -341,9 +345,5 @@ def _reason_form(certificates: list[Certificate]) -> RevocationForm:
     form = RevocationForm(initial={"certificates": ",".join(str(c.pk) for c in certificates)})
     if not any(c.owner_id is None for c in certificates):
         reason = form.fields["reason"]
-        reason.choices = [  # type: ignore[attr-defined]
-            choice
-            for choice in RevocationReason.choices
-            if choice[0] != RevocationReason.CA_COMPROMISE
-        ]
+        reason.choices = RevocationReason.for_leaves()  # type: ignore[attr-defined]
     return form

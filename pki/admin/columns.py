@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from pki.description import colons
 from pki.models import Certificate
 
 SOON = dt.timedelta(days=30)
@@ -69,11 +70,6 @@ def unbroken(text: str) -> SafeString:
 
 def code(text: str) -> SafeString:
     return format_html('<code class="sg-code">{}</code>', text)
-
-
-def colons(digest: str) -> str:
-    """A hexadecimal digest in the form tools print it: AB:CD:…"""
-    return ":".join(digest[i : i + 2].upper() for i in range(0, len(digest), 2))
 
 
 def whole_fingerprint(sha256: str) -> SafeString:

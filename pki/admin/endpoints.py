@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from django import forms
@@ -16,24 +15,21 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from pki import issuance, keys, names, profiles
+from pki import endpoints, names
 from pki.admin import extensions
 from pki.admin.base import (
     ConsoleAdmin,
     actor,
     button,
-    changes_in,
     column,
     person,
     posted,
-    recorded,
     refusals_of,
     without,
 )
 from pki.admin.columns import badge, day_with_distance
 from pki.admin.forms import EndpointForm, HostsForm
-from pki.errors import AuthorityError
-from pki.models import Certificate, CertificateAuthority, Endpoint
+from pki.models import Certificate, Endpoint
 from pki.permissions import may_issue
 
 
@@ -62,6 +58,10 @@ class EndpointAdmin(ConsoleAdmin):
         """Only what is switched off can be taken away."""
         allowed = person(request).has_perm("pki.delete_endpoint") and isinstance(obj, Endpoint)
         return allowed and Endpoint.objects.filter(pk=obj.pk, enabled=False).exists()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The name stays: the audit trail and the logs call an endpoint by it."""
+        return ("name",) if obj else ()
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         actions = list(super().get_actions_detail(request, object_id))
@@ -111,7 +111,7 @@ class EndpointAdmin(ConsoleAdmin):
 
             def clean(self) -> dict[str, Any]:
                 cleaned: dict[str, Any] = super().clean()
-                own = self.instance.pk and self.initial.get("name") == here
+                own = self.instance.pk and self.instance.name == here
                 if own and not _keeps_us(cleaned):
                     raise ValidationError(
                         "You are using this endpoint right now. It must stay on, with TLS, and "
@@ -141,18 +141,17 @@ class EndpointAdmin(ConsoleAdmin):
         self, request: HttpRequest, obj: models.Model, form: forms.ModelForm, change: bool
     ) -> None:
         assert isinstance(obj, Endpoint)
-        with recorded(
-            request,
-            action="endpoint.changed" if change else "endpoint.created",
-            target=obj.name,
-            detail=changes_in(form),
-        ):
-            super().save_model(request, obj, form, change)
+        if change:
+            changes = {name: form.cleaned_data[name] for name in form.changed_data}
+            endpoints.change_endpoint(
+                actor=actor(request), endpoint=obj, changes=changes, at=timezone.now()
+            )
+        else:
+            endpoints.create_endpoint(actor=actor(request), endpoint=obj, at=timezone.now())
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         assert isinstance(obj, Endpoint)
-        with recorded(request, action="endpoint.removed", target=obj.name, detail={}):
-            obj.delete()
+        endpoints.remove_endpoint(actor=actor(request), endpoint=obj, at=timezone.now())
 
     @button("New certificate", icon="autorenew")
     def renew(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -163,7 +162,12 @@ class EndpointAdmin(ConsoleAdmin):
         form = HostsForm(posted(request), initial={"hosts": ", ".join(_hosts(row))})
         if form.is_valid():
             with refusals_of(form, "hosts"):
-                self._renewed(request, row, form.cleaned_data["hosts"])
+                endpoints.renew_certificate(
+                    actor=actor(request),
+                    endpoint=row,
+                    hosts=form.cleaned_data["hosts"],
+                    at=timezone.now(),
+                )
                 messages.success(
                     request, f"{row} has a new certificate. New connections see it at once."
                 )
@@ -178,28 +182,6 @@ class EndpointAdmin(ConsoleAdmin):
             intro="A new key and certificate for this endpoint. The one before stays valid until "
             "it expires or is revoked.",
         )
-
-    def _renewed(self, request: HttpRequest, row: Endpoint, hosts: list[str]) -> None:
-        with recorded(request, action="endpoint.changed", target=row.name, detail={"hosts": hosts}):
-            row.certificate = _issued(actor(request), hosts, at=timezone.now())
-            row.save(update_fields=["certificate"])
-
-
-def _issued(actor: str, hosts: list[str], *, at: dt.datetime) -> Certificate:
-    authority = CertificateAuthority.objects.issuing(at).first()
-    if authority is None:
-        raise AuthorityError("No CA may issue certificates now. Create one below a root first.")
-    return issuance.issue(
-        issuance.prepare(
-            actor=actor,
-            authority=authority,
-            profile=profiles.SERVER.name,
-            key=keys.create_key(algorithm="p256"),
-            hosts=hosts,
-            device=",".join(hosts)[:64],
-            at=at,
-        )
-    )
 
 
 def _endpoint_of(request: HttpRequest) -> str:

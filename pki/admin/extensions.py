@@ -8,6 +8,7 @@ from typing import Any
 from cryptography import x509
 
 from pki import algorithms
+from pki.description import colons
 
 KEY_USAGES = {
     "digital_signature": "digital signature",
@@ -65,7 +66,7 @@ def _value(value: x509.ExtensionType) -> str:
     for kind, show in SHOWN.items():
         if isinstance(value, kind):
             return show(value)
-    return ":".join(f"{octet:02X}" for octet in value.public_bytes())
+    return colons(value.public_bytes().hex())
 
 
 def _basic_constraints(value: x509.BasicConstraints) -> str:
@@ -90,7 +91,7 @@ def _access(value: x509.AuthorityInformationAccess) -> str:
 
 
 def _identifier(digest: bytes | None) -> str:
-    return ":".join(f"{octet:02X}" for octet in digest or b"")
+    return colons((digest or b"").hex())
 
 
 def _name(name: x509.GeneralName) -> str:

@@ -19,11 +19,13 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from pki import endpoints
 from pki.algorithms import GENERATORS
-from pki.enrolment import DEVICE_MAXIMUM
+from pki.console import LARGEST_KEY, is_number
 from pki.files import LARGEST
 from pki.handout import PASSWORD_MINIMUM, Format
 from pki.models import (
+    LONGEST_DEVICE,
     CertificateAuthority,
     Endpoint,
     RevocationReason,
@@ -122,7 +124,7 @@ class DeviceForm(forms.Form):
 
     device = forms.CharField(
         label="Name of the device",
-        max_length=DEVICE_MAXIMUM,
+        max_length=LONGEST_DEVICE,
         widget=text(autocomplete="off"),
         help_text="For example: phone, office laptop. The person tells their certificates "
         "apart by it.",
@@ -209,10 +211,10 @@ class RevocationForm(forms.Form):
     certificates = forms.CharField(widget=forms.HiddenInput)
 
     def clean_certificates(self) -> list[int]:
-        try:
-            return [int(part) for part in self.cleaned_data["certificates"].split(",")]
-        except ValueError:
-            raise ValidationError("Select the certificates again.") from None
+        parts = self.cleaned_data["certificates"].split(",")
+        if not all(is_number(part, range(1, LARGEST_KEY + 1)) for part in parts):
+            raise ValidationError("Select the certificates again.")
+        return [int(part) for part in parts]
 
 
 class AuthorityForm(forms.Form):
@@ -306,47 +308,6 @@ class EndpointForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        for field, sentence in endpoint_faults(cleaned):
+        for field, sentence in endpoints.faults(cleaned):
             self.add_error(field, sentence)
         return cleaned
-
-
-def endpoint_faults(cleaned: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is wrong with an endpoint: field and sentence."""
-    tls, serves = cleaned.get("tls"), cleaned.get("serves")
-    asks = cleaned.get("client_certificate") != Endpoint.ClientCertificate.NONE
-    faults = [
-        (
-            "certificate",
-            "TLS needs a server certificate with its key.",
-            tls and not cleaned.get("certificate"),
-        ),
-        (
-            "tls",
-            "Client certificates exist on TLS alone. Switch TLS on, or never ask.",
-            asks and not tls,
-        ),
-        (
-            "client_certificate",
-            "Nobody could sign in here: an endpoint that serves the chat asks for certificates.",
-            serves == Endpoint.Serves.MAIN and not asks,
-        ),
-        (
-            "truststore",
-            "To ask for client certificates, name the trust store that judges them.",
-            asks and not cleaned.get("truststore"),
-        ),
-        (
-            "tls",
-            "Without TLS everybody on the way reads and changes what is sent. "
-            "Only public data, or a loopback address, may go without.",
-            not tls
-            and serves != Endpoint.Serves.PUBLIC
-            and not is_loopback(str(cleaned.get("address") or "")),
-        ),
-    ]
-    return [(field, sentence) for field, sentence, broken in faults if broken]
-
-
-def is_loopback(address: str) -> bool:
-    return address == "::1" or address.startswith("127.")

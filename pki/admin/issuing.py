@@ -6,12 +6,11 @@ import secrets
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from pki import addresses, enrolment, files, handout, permissions
-from pki.admin.base import ReadOnlyAdmin, actor, person, posted, refusals_of
+from pki import addresses, enrolment, files, handout, names, permissions
+from pki.admin.base import ReadOnlyAdmin, actor, certificate_id, person, posted, refusals_of
 from pki.admin.columns import attachment
 from pki.admin.forms import CSR, LINK, IssueForm, PasswordForm
 from pki.handout import Format
@@ -35,7 +34,7 @@ class IssuingAdmin(ReadOnlyAdmin):
         form = IssueForm(
             posted(request),
             request.FILES or None,
-            people=self._people(request),
+            people=permissions.people_to_issue_for(person(request)).defer("password"),
             initial={"owner": request.GET.get("owner")},
         )
         if form.is_valid():
@@ -43,14 +42,9 @@ class IssuingAdmin(ReadOnlyAdmin):
                 return self._handed_out(request, form)
         return self.page(request, "pki/console_issue.html", title="New certificate", form=form)
 
-    def _people(self, request: HttpRequest) -> QuerySet[User]:
-        """Whom a certificate may be made for: one of an admin's would be a way to their rights."""
-        people = User.objects.filter(is_active=True).defer("password")
-        return people if person(request).is_superuser else people.filter(is_staff=False)
-
     def _handed_out(self, request: HttpRequest, form: IssueForm) -> HttpResponse:
         way, owner = form.cleaned_data["way"], form.cleaned_data["owner"]
-        device = enrolment.clean_device(form.cleaned_data["device"])
+        device = names.clean_device(form.cleaned_data["device"])
         if way == LINK:
             return self._link(request, owner, device)
         if way == CSR:
@@ -68,7 +62,11 @@ class IssuingAdmin(ReadOnlyAdmin):
 
     def _link(self, request: HttpRequest, owner: User, device: str) -> HttpResponse:
         invitation, token = enrolment.invite(
-            actor=actor(request), user=owner, device=device, at=timezone.now()
+            asked_with=certificate_id(request),
+            actor=actor(request),
+            user=owner,
+            device=device,
+            at=timezone.now(),
         )
         return self.page(
             request,

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -22,18 +22,25 @@ from pki.admin.base import (
     ConsoleAdmin,
     actor,
     button,
-    changes_in,
+    certificate_id,
     column,
     person,
     posted,
-    recorded,
     refusals_of,
     without,
 )
 from pki.admin.columns import admin_url, badge, day_with_distance, list_url, status_badge
 from pki.admin.forms import DeviceForm, PersonChangeForm, PersonForm
 from pki.models import Certificate, User
-from pki.permissions import may_issue
+from pki.permissions import (
+    may_give_rights,
+    may_issue,
+    may_manage,
+    may_set_password,
+    may_switch,
+    may_take_console,
+)
+from pki.querysets import valid_at
 
 RIGHTS = ("is_staff", "is_superuser", "groups")
 
@@ -83,12 +90,7 @@ class PersonAdmin(ConsoleAdmin):
     change_form_outer_after_template = "pki/_console_person.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        now = timezone.now()
-        valid = Q(
-            certificates__revoked_at__isnull=True,
-            certificates__not_before__lte=now,
-            certificates__not_after__gte=now,
-        )
+        valid = valid_at(timezone.now(), "certificates__")
         queryset: QuerySet[User] = super().get_queryset(request)
         return queryset.annotate(
             valid=Count("certificates", filter=valid),
@@ -100,42 +102,36 @@ class PersonAdmin(ConsoleAdmin):
 
     # --- Who may do what ---
 
-    def may_manage(self, request: HttpRequest, subject: User) -> bool:
-        """Administrators manage everybody; others nobody who can open the console."""
-        own = person(request)
-        return own.is_superuser or (not subject.is_staff and not subject.is_superuser)
-
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         allowed = bool(super().has_change_permission(request, obj))
-        return allowed and (not isinstance(obj, User) or self.may_manage(request, obj))
+        return allowed and (not isinstance(obj, User) or may_manage(person(request), obj))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         own = person(request)
-        if not own.is_superuser:
+        if not may_give_rights(own):
             return (*self.readonly_fields, *RIGHTS)
-        # Nobody takes the console from themselves: the last administrator could not come back.
-        return (*self.readonly_fields, *RIGHTS[:2]) if obj == own else self.readonly_fields
+        is_free = obj is None or may_take_console(own, obj)
+        return self.readonly_fields if is_free else (*self.readonly_fields, *RIGHTS[:2])
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         actions = list(super().get_actions_detail(request, object_id))
         subject = self.get_object(request, str(object_id))
-        if subject is None or not self.may_manage(request, subject):
+        if subject is None or not may_manage(person(request), subject):
             return []
         hidden = ["enable"] if subject.is_active else ["disable", "issue", "invite"]
         if not may_issue(person(request)):
             hidden += ["issue", "invite"]
-        if not super().has_change_permission(request):
+        can_change = super().has_change_permission(request)
+        if not (can_change and may_switch(person(request), subject)):
             hidden += ["enable", "disable"]
-        if subject == person(request):
-            hidden += ["disable"]
-        if not (person(request).is_superuser and subject.is_staff):
+        if not may_set_password(person(request), subject):
             hidden += ["set_password"]
         return without(actions, *hidden)
 
     def managed(self, request: HttpRequest, object_id: str) -> User:
         """The person behind a URL, for somebody who may manage them."""
         subject: User = self.found(request, object_id)
-        if not self.may_manage(request, subject):
+        if not may_manage(person(request), subject):
             raise PermissionDenied("Only administrators manage people of the console.")
         return subject
 
@@ -210,10 +206,8 @@ class PersonAdmin(ConsoleAdmin):
         self, request: HttpRequest, obj: models.Model, form: forms.ModelForm, change: bool
     ) -> None:
         assert isinstance(obj, User)
-        with recorded(
-            request, action="person.changed", target=obj.username, detail=changes_in(form)
-        ):
-            super().save_model(request, obj, form, change)
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        verbs.change_person(actor=actor(request), user=obj, changes=changes, at=timezone.now())
 
     @button("Issue certificate", icon="add_card")
     def issue(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -229,6 +223,7 @@ class PersonAdmin(ConsoleAdmin):
         if form.is_valid():
             with refusals_of(form, "device"):
                 invitation, token = enrolment.invite(
+                    asked_with=certificate_id(request),
                     actor=actor(request),
                     user=subject,
                     device=form.cleaned_data["device"],
@@ -282,7 +277,7 @@ class PersonAdmin(ConsoleAdmin):
         subject = self.managed(request, object_id)
         if not self.has_change_permission(request, subject):
             raise PermissionDenied
-        if subject == person(request):
+        if not may_switch(person(request), subject):
             raise PermissionDenied("Nobody disables their own account.")
         form = forms.Form(posted(request))
         if form.is_valid():
@@ -307,17 +302,20 @@ class PersonAdmin(ConsoleAdmin):
     def set_password(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """For somebody who uses the console and has forgotten, or never chose, a password."""
         subject = self.managed(request, object_id)
-        if not (person(request).is_superuser and subject.is_staff):
+        if not may_set_password(person(request), subject):
             raise PermissionDenied
         form = AdminPasswordChangeForm(subject, posted(request))
         form.fields.pop("usable_password", None)
         if form.is_valid():
-            with recorded(
-                request, action="person.password_set", target=subject.username, detail={}
-            ):
-                form.save()
-            messages.success(request, f"The console password of {subject} is set.")
-            return redirect(self.url_of(subject))
+            with refusals_of(form):
+                verbs.set_console_password(
+                    actor=actor(request),
+                    user=subject,
+                    password=form.cleaned_data["password1"],
+                    at=timezone.now(),
+                )
+                messages.success(request, f"The console password of {subject} is set.")
+                return redirect(self.url_of(subject))
         return self.page(
             request,
             "pki/console_form.html",

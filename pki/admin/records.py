@@ -20,6 +20,7 @@ from pki import audit, crl
 from pki.admin.authorities import crl_badge
 from pki.admin.base import ReadOnlyAdmin, button, column
 from pki.admin.columns import attachment, badge, code, distance, link_to, minute, unbroken
+from pki.description import serial_text
 from pki.errors import AuditError
 from pki.models import AuditEntry, Invitation, RevocationList
 
@@ -56,7 +57,7 @@ class RevocationListAdmin(ReadOnlyAdmin):
     def state(self, obj: RevocationList) -> SafeString:
         if obj.number + 1 < obj.authority.next_crl_number:
             return badge("replaced")
-        return crl_badge(obj.this_update, obj.next_update, at=timezone.now())
+        return crl_badge(obj, at=timezone.now())
 
     @column("Published", ordering="this_update")
     def published(self, obj: RevocationList) -> str:
@@ -76,7 +77,7 @@ class RevocationListAdmin(ReadOnlyAdmin):
         if not entries:
             return "None."
         listed = "\n".join(
-            f"{entry.serial_number:x}  {entry.revocation_date_utc:%Y-%m-%d %H:%M}"
+            f"{serial_text(entry.serial_number)}  {entry.revocation_date_utc:%Y-%m-%d %H:%M}"
             for entry in entries[:ENTRIES_SHOWN]
         )
         more = len(entries) - ENTRIES_SHOWN

@@ -27,8 +27,9 @@ from pki.admin.base import (
     refusals_of,
     without,
 )
-from pki.admin.columns import attachment, badge, colons, day_with_distance
+from pki.admin.columns import attachment, badge, day_with_distance
 from pki.admin.forms import AnchorForm, TrustStoreForm
+from pki.description import colons
 from pki.models import Anchor, Endpoint, TrustStore
 
 

@@ -51,15 +51,15 @@ def find_authority(slug: str) -> CertificateAuthority:
     return authority
 
 
-def read_file(path: str) -> bytes:
-    """The content of a file of at most 1 MiB; else BadFileError with the reason."""
+def read_file(path: str, *, most: int = FILE_MAXIMUM) -> bytes:
+    """The content of a file of at most `most` bytes; else BadFileError with the reason."""
     try:
         with Path(path).open("rb") as file:
-            content = file.read(FILE_MAXIMUM + 1)
+            content = file.read(most + 1)
     except OSError as error:
         raise BadFileError(f"{path} cannot be read: {error.strerror}.") from None
-    if len(content) > FILE_MAXIMUM:
-        raise BadFileError(f"{path} is larger than {FILE_MAXIMUM} bytes.")
+    if len(content) > most:
+        raise BadFileError(f"{path} is larger than {most} bytes.")
     return content
 
 

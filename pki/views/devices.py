@@ -25,6 +25,7 @@ def devices(request: PersonRequest) -> HttpResponse:
     if form.is_valid():
         try:
             invitation, token = enrolment.invite(
+                asked_with=request.identity.certificate_id,
                 actor=request.identity.username,
                 user=request.user,
                 device=form.cleaned_data["device"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from asgiref.sync import async_to_sync
@@ -18,6 +19,8 @@ from pki.requests import open_to_all
 
 ANSWER_SECONDS = 2
 
+logger = logging.getLogger("pki")
+
 
 @open_to_all
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -26,19 +29,21 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @open_to_all
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when every part answers, else 503; `parts` says `ok` or one sentence for each."""
-    parts = {name: _tried(check) for name, check in PARTS.items()}
+    """200 when every part answers, else 503; `parts` says `ok` or `failing` for each.
+
+    Everybody may ask, so the reason goes to the log alone.
+    """
+    parts = {name: _tried(name, check) for name, check in PARTS.items()}
     ready = all(answer == "ok" for answer in parts.values())
     return JsonResponse({"ready": ready, "parts": parts}, status=200 if ready else 503)
 
 
-def _tried(check: Callable[[], None]) -> str:
+def _tried(name: str, check: Callable[[], None]) -> str:
     try:
         check()
-    except PKIError as error:
-        return str(error)
-    except (DatabaseError, OSError) as error:
-        return f"does not answer ({type(error).__name__})"
+    except (PKIError, DatabaseError, OSError) as error:
+        logger.error("not ready: %s: %s", name, str(error) or type(error).__name__)
+        return "failing"
     return "ok"
 
 
@@ -62,9 +67,10 @@ def _ca_key() -> None:
 
 
 def _crl() -> None:
-    for authority in CertificateAuthority.objects.issuing(timezone.now()):
+    now = timezone.now()
+    for authority in CertificateAuthority.objects.issuing(now).select_related(None):
         newest = crl.latest(authority)
-        if newest is None or newest.next_update <= timezone.now():
+        if newest is None or newest.is_stale_at(now):
             raise AuthorityError(f"The CRL of {authority} is not fresh. Run: manage.py publish_crl")
 
 

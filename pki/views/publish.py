@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import logging
 from urllib.parse import unquote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
@@ -15,12 +16,14 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
 from pki import addresses, ocsp
+from pki.errors import PKIError
 from pki.models import CertificateAuthority
 from pki.requests import open_to_all
 
-OCSP_REQUEST_MAXIMUM = 4096
 CA_MAX_AGE = dt.timedelta(hours=1)
 CRL_MAX_AGE = dt.timedelta(minutes=1)
+
+logger = logging.getLogger("pki")
 
 
 @open_to_all
@@ -55,7 +58,13 @@ def ocsp_responder(request: HttpRequest, slug: str, encoded: str = "") -> HttpRe
     authority = get_object_or_404(
         CertificateAuthority.objects.select_related("certificate__key"), slug=slug
     )
-    answer = ocsp.respond(_ocsp_request(request, encoded), authority=authority, at=timezone.now())
+    try:
+        answer = ocsp.respond(
+            _ocsp_request(request, encoded), authority=authority, at=timezone.now()
+        )
+    except PKIError as error:
+        logger.error("OCSP of %s: %s", slug, error)
+        answer = ocsp.try_later()
     response = HttpResponse(answer, content_type="application/ocsp-response")
     response["Cache-Control"] = "no-cache"
     return response
@@ -69,9 +78,9 @@ def to_main(request: HttpRequest) -> HttpResponse:
 def _ocsp_request(request: HttpRequest, encoded: str) -> bytes:
     """The DER of the request; what cannot be decoded is empty, and so malformed."""
     if request.method == "POST":
-        return request.read(OCSP_REQUEST_MAXIMUM)
+        return request.read(ocsp.LONGEST_REQUEST + 1)
     try:
-        return base64.b64decode(unquote(encoded)[: OCSP_REQUEST_MAXIMUM * 2], validate=True)
+        return base64.b64decode(unquote(encoded)[: ocsp.LONGEST_REQUEST * 2], validate=True)
     except (binascii.Error, ValueError):
         return b""
 

@@ -97,6 +97,37 @@ def test_verify_tampered_trail(trail: None, tamper: Callable[[], object], senten
         audit.verify()
 
 
+def test_verify_while_entries_are_appended(trail: None, at: dt.datetime, monkeypatch) -> None:
+    """The head moves on between the walk and the look at it; that is no fault."""
+    walk, appended = audit._walk, iter(range(1))
+
+    def walk_slowly(*arguments):
+        outcome = walk(*arguments)
+        if next(appended, None) is not None:
+            _record(at)
+        return outcome
+
+    monkeypatch.setattr(audit, "_walk", walk_slowly)
+    assert audit.verify() == 5
+    assert audit.verify() == 6
+
+
+def test_verify_while_an_entry_is_appended_in_mid_walk(
+    trail: None, at: dt.datetime, monkeypatch
+) -> None:
+    """The head was read before, and the walk reads further than that."""
+    head, appended = audit._head, iter(range(1))
+
+    def head_before():
+        found = head()
+        if next(appended, None) is not None:
+            _record(at)
+        return found
+
+    monkeypatch.setattr(audit, "_head", head_before)
+    assert audit.verify() == 6
+
+
 def test_verify_trail_of_who_lacks_the_master_key(trail: None, settings, tmp_path) -> None:
     """Who can write the database but not the key cannot make a chain that holds."""
     settings.SIGNET_MASTER_KEY_FILE = tmp_path / "other.key"

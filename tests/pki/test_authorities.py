@@ -91,3 +91,19 @@ def test_without_master_key(db: None, at: dt.datetime, settings, tmp_path: Path)
         _found("Root", at)
     assert not (tmp_path / "gone.key").exists()
     assert not CertificateAuthority.objects.exists()
+
+
+def test_name_taken_while_the_key_was_made_is_a_sentence(
+    pki: PKI, at: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorities, "_slug", lambda name: "test-issuing")
+    before = Certificate.objects.count(), PrivateKey.objects.count()
+    with pytest.raises(AuthorityError, match="test-issuing already"):
+        _found("Test Issuing", at, parent=pki.root)
+    assert (Certificate.objects.count(), PrivateKey.objects.count()) == before
+
+
+def test_require_issuing(pki: PKI, at: dt.datetime) -> None:
+    assert authorities.require_issuing(at=at) == pki.issuing
+    with pytest.raises(AuthorityError, match="No CA may issue"):
+        authorities.require_issuing(at=at + dt.timedelta(days=40_000))

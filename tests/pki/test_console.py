@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
 
-from pki import audit, revocation
+from pki import audit, console, revocation
 from pki import people as people_verbs
-from pki.errors import AuditError
-from pki.models import AuditEntry, Certificate
+from pki.errors import AuditError, NotAllowedError
+from pki.models import AuditEntry, Certificate, User
 from tests.certs import make_ca
 from tests.factories import make_device
 from tests.pki.client import PASSWORD, ConsoleVisitor
@@ -233,6 +238,44 @@ def test_right_password_forgets_the_wrong_ones(visitor):
     visitor.post("/console/logout/")
 
     assert WRONG in visitor.try_password("open barley").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_passwords_sent_at_once_five_are_looked_at(people, monkeypatch):
+    looked_at, refusals = [], []
+    monkeypatch.setattr(User, "check_password", lambda self, raw: looked_at.append(raw))
+    start = threading.Barrier(60)
+
+    def guess(number):
+        request = SimpleNamespace(user=people.admin, identity=Mock(username="admin", serial="1"))
+        request.identity.device = "laptop"
+        start.wait()
+        try:
+            console.unlock(request=request, password=str(number), at=timezone.now())
+        except NotAllowedError as error:
+            refusals.append(str(error))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=guess, args=[number]) for number in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(looked_at) == 5
+    assert sorted(WRONG in refusal for refusal in refusals) == [False] * 56 + [True] * 4
+    assert audited("console.locked_out") == [("admin", "admin")]
+
+
+def test_lock_out_lasts_five_minutes_from_the_fifth_wrong_password(visitor, monkeypatch):
+    for _ in range(4):
+        visitor.try_password("open barley")
+    pass_time(monkeypatch, seconds=240)
+    visitor.try_password("open barley")
+
+    pass_time(monkeypatch, seconds=240)  # on top of the first
+    assert "locked" in visitor.try_password(PASSWORD).content.decode()
 
 
 def test_lock_out_is_one_persons_alone(visitor, people, pki):

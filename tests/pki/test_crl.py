@@ -102,6 +102,25 @@ def test_publish_due_when_there_is_none(pki: PKI, at: dt.datetime) -> None:
     assert (row.authority, row.number) == (pki.issuing, 2)
 
 
+def test_ca_that_cannot_publish_keeps_nobody_else_from_it(
+    pki: PKI, at: dt.datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = min(pki.root, pki.issuing, key=lambda ca: ca.name)
+    key = broken.certificate.key
+    assert key is not None
+    type(key).objects.filter(pk=key.pk).update(wrapped=b"changed since")
+    [row] = crl.publish_due(at=at + 4 * DAY)
+    assert row.authority != broken
+    assert f"CRL of {broken.slug} cannot be published" in caplog.text
+
+
+def test_due_and_stale(pki: PKI, at: dt.datetime) -> None:
+    row, half = crl.latest(pki.issuing), dt.timedelta(days=3.5)
+    assert row is not None
+    assert [row.is_due_at(at + after) for after in (3 * DAY, half, 8 * DAY)] == [False, True, True]
+    assert [row.is_stale_at(at + after) for after in (6 * DAY, 7 * DAY)] == [False, True]
+
+
 def test_publish_due_leaves_expired_cas_alone(pki: PKI, at: dt.datetime) -> None:
     [row] = crl.publish_due(at=at + 11 * 365 * DAY)
     assert row.authority == pki.root

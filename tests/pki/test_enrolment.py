@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 from django.db import connection, connections
 
-from pki import enrolment, people
+from pki import enrolment, handout, people
 from pki.errors import InvitationError, ProfileError, RequestError
 from pki.handout import Format
 from pki.models import AuditEntry, Certificate, Invitation, PrivateKey
@@ -137,3 +137,24 @@ def test_of_two_who_redeem_at_once_one_gets_a_certificate(pki, alice, at):
 
     assert sorted(outcomes) == ["certificate", "refused"], connection.vendor
     assert Certificate.objects.filter(owner=alice).count() == 1
+
+
+def test_slow_work_is_done_before_the_transaction(pki, at, monkeypatch):
+    """SQLite has one write lock: hashing a password under it would hold up every message."""
+    inside = connection.savepoint_ids.copy()
+    seen = {}
+
+    def noted(name, function):
+        def call(*args, **kwargs):
+            seen[name] = connection.savepoint_ids == inside
+            return function(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(people, "make_password", noted("hash", people.make_password))
+    monkeypatch.setattr(handout, "make_key", noted("key", handout.make_key))
+    admin = people.create_person(actor="test", username="chief", admin=True, at=at)
+    redeem(invite(admin, at), at, console_password="correct horse battery staple")
+
+    assert seen == {"hash": True, "key": True}
+    assert AuditEntry.objects.filter(action="person.password_set", actor="chief").count() == 1

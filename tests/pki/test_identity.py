@@ -136,6 +136,20 @@ def test_recheck_after_account_was_disabled(pki: PKI, people: People, at: dt.dat
         recheck(identity, at=at)
 
 
+def test_recheck_tells_what_has_changed_in_one_query(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    identity = make_identity(people.alice, pki.issuing, at=at)
+    assert recheck(identity, at=at) == identity
+    accounts.change_person(
+        actor="admin", user=people.alice, changes={"name": "Alicia", "is_staff": True}, at=at
+    )
+    with CaptureQueriesContext(connection) as queries:
+        now = recheck(identity, at=at)
+    assert (now.name, now.is_staff, now.sha256) == ("Alicia", True, identity.sha256)
+    assert len(queries) == 1
+
+
 def test_recheck_of_unknown_certificate(pki: PKI, people: People, at: dt.datetime) -> None:
     identity = make_identity(people.alice, pki.issuing, at=at)
     Certificate.objects.filter(pk=identity.certificate_id).delete()

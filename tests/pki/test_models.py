@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from pki.models import Certificate, Endpoint, User
+from pki.models import Certificate, Endpoint, RevocationReason, User
 from tests.factories import PKI, People, make_device
 
 Status = Certificate.Status
@@ -75,3 +75,8 @@ def test_username_refused(username: str) -> None:
 def test_person_is_shown_by_name(people: People) -> None:
     assert (str(people.alice), people.alice.get_short_name()) == ("Alice", "alice")
     assert str(User(username="ghost")) == "ghost"
+
+
+def test_leaves_are_not_revoked_for_a_compromised_ca() -> None:
+    values = [value for value, _ in RevocationReason.for_leaves()]
+    assert set(RevocationReason.values) - set(values) == {"cACompromise"}

@@ -8,7 +8,7 @@ from cryptography import x509
 from pki import profiles
 from pki.errors import ProfileError
 from pki.models import User
-from pki.names import names_of, require_device, server_hosts
+from pki.names import clean_device, names_of, server_hosts
 
 
 def test_names_of_a_person() -> None:
@@ -58,9 +58,8 @@ def test_server_hosts(settings, hosts: list[str], names: list[str]) -> None:
     assert server_hosts() == names
 
 
-def test_require_device() -> None:
-    require_device("")
-    require_device("Jürgens Gerät")
-    for bad in ("x" * 65, "\0", "a\u202eb", " x"):
-        with pytest.raises(ProfileError):
-            require_device(bad)
+def test_clean_device() -> None:
+    assert clean_device(" Jürgens \t Gerät ") == "Jürgens Gerät"
+    for bad in ("", "  ", "x" * 65, "\0", "a\u202eb"):
+        with pytest.raises(ProfileError, match="1 to 64"):
+            clean_device(bad)

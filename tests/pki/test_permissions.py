@@ -8,7 +8,16 @@ import pytest
 from django.contrib.auth.models import Permission
 
 from pki.models import User
-from pki.permissions import may_issue, may_revoke
+from pki.permissions import (
+    may_give_rights,
+    may_issue,
+    may_manage,
+    may_revoke,
+    may_set_password,
+    may_switch,
+    may_take_console,
+    people_to_issue_for,
+)
 from tests.factories import PKI, People, make_device, make_person, make_server_certificate
 
 
@@ -64,3 +73,42 @@ def test_nobody_owns_what_has_no_owner(pki: PKI, at: dt.datetime) -> None:
     """A user without a primary key is not the owner of a server's certificate."""
     server = make_server_certificate(pki.issuing, at=at)
     assert not may_revoke(User(username="ghost"), server)
+
+
+def test_administrators_manage_everybody_and_others_nobody_of_the_console(people: People) -> None:
+    clerk = _officer()
+    assert may_manage(people.admin, people.admin)
+    assert may_manage(people.admin, clerk)
+    assert may_manage(clerk, people.alice)
+    assert not may_manage(clerk, people.admin)
+    assert not may_manage(clerk, clerk)
+
+
+def test_nobody_disables_or_disarms_themselves(people: People) -> None:
+    clerk = _officer()
+    assert may_switch(people.admin, clerk)
+    assert may_take_console(people.admin, clerk)
+    assert not may_switch(people.admin, people.admin)
+    assert not may_take_console(people.admin, people.admin)
+    assert not may_take_console(clerk, people.alice)
+
+
+def test_administrators_alone_give_rights_and_passwords(people: People) -> None:
+    clerk = _officer()
+    assert may_give_rights(people.admin)
+    assert not may_give_rights(clerk)
+    assert may_set_password(people.admin, clerk)
+    assert not may_set_password(people.admin, people.alice)
+    assert not may_set_password(clerk, clerk)
+
+
+def test_certificates_for_people_of_the_console_are_made_by_administrators(people: People) -> None:
+    clerk = _officer()
+    User.objects.filter(pk=people.bob.pk).update(is_active=False)
+    assert set(people_to_issue_for(people.admin)) == {
+        people.admin,
+        clerk,
+        people.alice,
+        people.charlie,
+    }
+    assert set(people_to_issue_for(clerk)) == {people.alice, people.charlie}

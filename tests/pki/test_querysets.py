@@ -35,6 +35,13 @@ def test_states(devices: dict[str, Device], at: dt.datetime) -> None:
     assert set(people.expiring_before(at + 60 * DAY, at=at)) == {rows["bob"]}
 
 
+def test_numbers_are_found_however_they_are_typed(devices: dict[str, Device]) -> None:
+    laptop = devices["laptop"].certificate
+    typed = f"0{laptop.serial.upper()}"
+    assert Certificate.objects.with_serial(typed).get() == laptop
+    assert Certificate.objects.with_sha256(laptop.fingerprint).get() == laptop
+
+
 def test_search(devices: dict[str, Device]) -> None:
     laptop = devices["laptop"].certificate
     search = Certificate.objects.search

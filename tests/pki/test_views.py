@@ -161,6 +161,16 @@ def test_malformed_ocsp_request_gets_an_ocsp_answer(pki, body):
     assert status is ocsp.OCSPResponseStatus.MALFORMED_REQUEST
 
 
+def test_ocsp_without_the_key_says_try_later(pki, device, settings, tmp_path, caplog):
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "gone.key"
+    answer = Visitor(serves="public").post(
+        f"/ocsp/{pki.issuing.slug}/", asked(device, pki), content_type="application/ocsp-request"
+    )
+    status = ocsp.load_der_ocsp_response(answer.content).response_status
+    assert (answer.status_code, status) == (200, ocsp.OCSPResponseStatus.TRY_LATER)
+    assert "gone.key is missing" in caplog.text
+
+
 def test_everything_else_on_public_leads_to_main(pki):
     answer = Visitor(serves="public").get("/rooms/general/?a=1")
     assert answer.status_code == 302
@@ -199,6 +209,20 @@ def test_person_revokes_their_lost_device_from_another(pki, alice, device):
     assert Visitor(device.chain).get("/devices/").status_code == 200
 
 
+def test_link_made_on_a_stolen_device_ends_when_that_device_is_revoked(pki, alice, device, at):
+    stolen = make_device(alice, pki.issuing, device="phone")
+    links = []
+    for maker in (stolen, device):
+        page = Visitor(maker.chain).post("/devices/", {"device": "new"}).content.decode()
+        links.append(re.search(r"https://localhost:8444(/enrol/[\w-]+/)", page)[1])
+        assert Visitor(serves="enrol").get(links[-1]).status_code == 200
+
+    revocation.revoke(actor="a", certificate=stolen.certificate, reason="keyCompromise", at=at)
+
+    assert Visitor(serves="enrol").get(links[0]).status_code == 404
+    assert Visitor(serves="enrol").get(links[1]).status_code == 200
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_nobody_revokes_or_sees_the_device_of_somebody_else(pki, people, device, method):
     bob = make_device(people.bob, pki.issuing)
@@ -231,9 +255,19 @@ def test_healthz_and_readyz_answer_without_a_certificate(pki):
     }
 
 
-def test_readyz_names_what_is_missing(pki, settings, tmp_path):
+def test_readyz_names_the_part_and_tells_the_reason_to_the_log_alone(
+    pki, settings, tmp_path, caplog
+):
     settings.SIGNET_MASTER_KEY_FILE = tmp_path / "gone.key"
     ready = Visitor().get("/readyz")
 
     assert ready.status_code == 503
-    assert "is missing" in ready.json()["parts"]["ca_key"]
+    assert ready.json()["parts"]["ca_key"] == "failing"
+    assert ready.json()["parts"]["database"] == "ok"
+    assert "gone.key" not in ready.content.decode()
+    assert "gone.key is missing" in caplog.text
+
+
+def test_readyz_fails_once_a_crl_is_stale(pki, at):
+    pki.issuing.crls.update(next_update=at)
+    assert Visitor().get("/readyz").json()["parts"]["crl"] == "failing"

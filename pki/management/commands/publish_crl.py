@@ -3,8 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
@@ -39,9 +37,7 @@ class Command(VerbCommand):
 
 
 def _write(path: str, published: RevocationList) -> None:
-    content = bytes(published.der)
-    if path.endswith(".pem"):
-        content = x509.load_der_x509_crl(content).public_bytes(Encoding.PEM)
+    content = crl.crl_pem(published) if path.endswith(".pem") else bytes(published.der)
     try:
         Path(path).write_bytes(content)
     except OSError as error:

@@ -56,9 +56,5 @@ def _matching(options: dict[str, Any]) -> QuerySet[Certificate]:
         leaf = read_certificates(read_file(options["file"]))[0]
         return Certificate.objects.filter(sha256=leaf.fingerprint(SHA256()).hex())
     if options["sha256"]:
-        return Certificate.objects.filter(sha256=_hex(options["sha256"]))
-    return Certificate.objects.filter(serial=_hex(options["serial"]).lstrip("0"))
-
-
-def _hex(text: str) -> str:
-    return text.replace(":", "").strip().lower()
+        return Certificate.objects.with_sha256(options["sha256"])
+    return Certificate.objects.with_serial(options["serial"])

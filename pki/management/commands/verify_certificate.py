@@ -8,8 +8,8 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from pki import truststore
-from pki.files import read_certificates, read_revocation_list
+from pki import identity, truststore
+from pki.files import LARGEST_CRL, read_certificates, read_revocation_list
 from pki.management.base import VerbCommand, read_file
 from pki.models import TrustStore
 
@@ -30,9 +30,14 @@ class Command(VerbCommand):
         chain = _certificates(options["file"])
         if options["chain"]:
             chain += _certificates(options["chain"])
-        path = truststore.verify(_snapshot(options), chain, at=_time(options["at"]))
+        at = _time(options["at"])
+        path = truststore.verify(_snapshot(options), chain, at=at)
+        # Trusted is not yet ours: with a store, the endpoint also asks whose certificate it is.
+        found = identity.identify(chain=chain, at=at) if options["truststore"] else None
         names = " ← ".join(certificate.subject.rfc4514_string() for certificate in path)
         self.stdout.write(f"trusted: {names}")
+        if found is not None:
+            self.stdout.write(f"signs in: {found.username}")
 
 
 def _snapshot(options: dict[str, Any]) -> truststore.Snapshot:
@@ -57,7 +62,7 @@ def _certificates(path: str) -> list[bytes]:
 
 
 def _crl(path: str) -> bytes:
-    return read_revocation_list(read_file(path)).public_bytes(Encoding.DER)
+    return read_revocation_list(read_file(path, most=LARGEST_CRL)).public_bytes(Encoding.DER)
 
 
 def _time(text: str | None) -> dt.datetime:

@@ -183,9 +183,24 @@ def test_revoking_twice_is_a_sentence_and_no_error(console, certificate):
 
 def test_unknown_reason_and_list_are_refused(console, certificate):
     assert confirmed(console, [certificate.pk], "boredom").status_code == 400
-    assert confirmed(console, ["all"]).status_code == 400
     certificate.refresh_from_db()
     assert certificate.revoked_at is None
+
+
+@pytest.mark.parametrize("key", ["all", "999999", "9" * 40, "9" * 5000, "-1", "", "1_0", "0", "\0"])
+def test_certificates_that_do_not_exist_are_a_sentence_and_no_error(console, certificate, key):
+    for keys in ([key], [certificate.pk, key]):
+        (sentence,) = said(console, confirmed(console, keys))
+        assert "There is no such certificate" in sentence
+
+    certificate.refresh_from_db()
+    assert certificate.revoked_at is None
+
+
+@pytest.mark.parametrize("key", ["all", "9" * 40])
+def test_selected_rows_have_numbers(console, certificate, key):
+    selected = {"action": "revoke_selected", "_selected_action": key, "index": "0"}
+    assert console.post(LIST, selected).status_code == 400
 
 
 def test_page_warns_of_what_revoking_breaks(console, pki, people):

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from pki.admin.columns import badge, colons, day, distance, short_fingerprint
+from pki.admin.columns import badge, day, distance, short_fingerprint
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,6 @@ def test_day_has_no_leading_nought_and_may_be_missing():
 
 
 def test_digest_has_the_form_of_other_tools():
-    assert colons("ab01ff") == "AB:01:FF"
     assert ">AB:AB:AB:AB:AB:AB:AB:AB…<" in short_fingerprint("ab" * 32)
 
 

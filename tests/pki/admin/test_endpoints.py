@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from pki.admin.forms import endpoint_faults
 from pki.changes import current_version
 from pki.models import Endpoint
 from tests.factories import make_server_certificate
@@ -58,40 +57,6 @@ def fields_of(endpoint, **changed):
         "truststore": endpoint.truststore_id or "",
     } | changed
     return {name: value for name, value in fields.items() if value is not None}
-
-
-GOOD = {
-    "tls": True,
-    "serves": "main",
-    "address": "0.0.0.0",
-    "certificate": "a certificate",
-    "client_certificate": "optional",
-    "truststore": "a store",
-}
-
-
-@pytest.mark.parametrize(
-    ("changed", "fields"),
-    [
-        ({}, []),
-        ({"client_certificate": "required"}, []),
-        ({"serves": "enrol", "client_certificate": "none", "truststore": None}, []),
-        ({"certificate": None}, ["certificate"]),
-        ({"truststore": None}, ["truststore"]),
-        ({"client_certificate": "required", "truststore": None}, ["truststore"]),
-        ({"client_certificate": "none"}, ["client_certificate"]),
-        ({"tls": False}, ["tls", "tls"]),
-        ({"tls": False, "serves": "public", "client_certificate": "none"}, []),
-        ({"tls": False, "serves": "enrol", "client_certificate": "none"}, ["tls"]),
-        (
-            {"tls": False, "serves": "enrol", "client_certificate": "none", "address": "127.0.0.1"},
-            [],
-        ),
-        ({"tls": False, "serves": "enrol", "client_certificate": "none", "address": "::1"}, []),
-    ],
-)
-def test_endpoint_is_refused_with_a_sentence_at_the_field(changed, fields):
-    assert [field for field, _ in endpoint_faults(GOOD | changed)] == fields
 
 
 def test_change_is_saved_recorded_and_announced_together(console, main, second):
@@ -190,6 +155,22 @@ def test_impossible_host_is_a_sentence_on_the_form(console, main, server):
     assert response.status_code == 400
     main.refresh_from_db()
     assert main.certificate == server
+
+
+def test_new_endpoint_is_made_by_the_verb(console, second):
+    fields = fields_of(second, name="third", port=9445)
+    response = console.post(f"{LIST}add/", fields)
+
+    assert response.status_code == 302, text_of(response)
+    assert Endpoint.objects.get(name="third").port == 9445
+    assert entry_of("endpoint.created").target == "third"
+
+
+def test_name_of_an_endpoint_stays(console, second):
+    console.post(page(second), fields_of(second, name="other", port=9444))
+
+    second.refresh_from_db()
+    assert (second.name, second.port) == ("second", 9444)
 
 
 def test_changing_needs_the_right(clerk, second):
