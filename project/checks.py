@@ -30,9 +30,9 @@ def hosts_are_named(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def home_is_ours(**_: Any) -> list[CheckMessage]:
-    """E003: who may write there may replace the database or the master key."""
+    """E003: whoever reads there reads every message, and who writes may replace the master key."""
     home = settings.SIGNET_HOME
-    if home.exists() and stat.S_IMODE(home.stat().st_mode) & 0o022:
-        message = f"Other users of this machine may write to SIGNET_HOME ({home})."
-        return [Error(message, hint=f"Run: chmod go-w {home}", id="project.E003")]
+    if home.exists() and stat.S_IMODE(home.stat().st_mode) & 0o077:
+        message = f"Other users of this machine may enter SIGNET_HOME ({home})."
+        return [Error(message, hint=f"Run: chmod go-rwx {home}", id="project.E003")]
     return []

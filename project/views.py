@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.functional import SimpleLazyObject
 
 from pki import addresses
 
@@ -13,6 +14,6 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return render(request, "csrf.html", status=400)
 
 
-def links(_: HttpRequest) -> dict[str, str]:
-    """Context processor: where help with certificates is."""
-    return {"enrol_url": addresses.url("enrol")}
+def links(_: HttpRequest) -> dict[str, object]:
+    """Context processor: where help with certificates is, looked up if a page says it."""
+    return {"enrol_url": SimpleLazyObject(lambda: addresses.url("enrol"))}

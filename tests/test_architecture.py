@@ -23,7 +23,7 @@ PKI_STAGES = [
     {"models", "querysets"},
     {"addresses", "audit", "changes", "keys", "names", "permissions"},
     {"authorities", "crl", "handout", "issuance", "ocsp", "people", "revocation", "truststore"},
-    {"enrolment", "identity"},
+    {"endpoints", "enrolment", "identity"},
 ]
 CHAT_STAGES = [
     {"errors", "protocol", "rendering", "session"},

@@ -30,7 +30,7 @@ def test_hosts_have_to_be_named(settings, hosts, expected):
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [(0o700, []), (0o755, []), (0o775, ["project.E003"])]
+    ("mode", "expected"), [(0o700, []), (0o755, ["project.E003"]), (0o775, ["project.E003"])]
 )
 def test_home_is_not_writable_for_others(settings, tmp_path, mode, expected):
     settings.SIGNET_HOME = tmp_path
