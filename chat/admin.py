@@ -1,36 +1,51 @@
-"""The chat in the console. The log is read there, and written nowhere but through the verbs."""
+"""The chat in the console: a room's settings are changed there, and nothing else is.
+
+Rooms are made and memberships change through the verbs, which write the log.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import admin
+from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from chat.models import Event, Membership, Room
 
 
-@admin.register(Room)
-class RoomAdmin(ModelAdmin):
-    list_display = ("name", "slug", "kind", "everyone", "last_seq")
-    list_filter = ("kind", "everyone")
-    search_fields = ("name", "slug")
-    readonly_fields = ("last_seq", "created_at")
+class LogAdmin(ModelAdmin):
+    """What the log tells of is neither made nor unmade here."""
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # the log is kept
+    rights: tuple[str, ...] = ("view",)  # what a group can be given here
 
-
-class ReadOnlyAdmin(ModelAdmin):
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(LogAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+
+@admin.register(Room)
+class RoomAdmin(LogAdmin):
+    rights = ("view", "change")
+    list_display = ("name", "slug", "kind", "everyone", "last_seq")
+    list_filter = ("kind", "everyone")
+    search_fields = ("name", "slug")
+    fields = ("name", "slug", "kind", "everyone", "last_seq", "created_at")
+    readonly_fields = ("slug", "kind", "last_seq", "created_at")
+
+    def save_model(
+        self, request: HttpRequest, obj: Room, form: ModelForm[Room], change: bool
+    ) -> None:
+        """Save only what was changed: `last_seq` has risen meanwhile, and must never fall."""
+        obj.save(update_fields=form.changed_data if change else None)
 
 
 @admin.register(Membership)

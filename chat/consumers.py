@@ -10,7 +10,6 @@ from channels.consumer import get_handler_name
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings
 from django.utils import timezone
 
 from chat import hub, log, protocol, services
@@ -31,6 +30,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
 
     channel_layer_alias = ""  # no channel of its own: news comes through the hub
     connection: Connection | None = None
+    limits = Limits()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -59,7 +59,6 @@ class SocketConsumer(AsyncWebsocketConsumer):
             await self.close(IDENTITY_CLOSES[identity.code], str(identity))
             return None
         self.hub = hub.current()
-        self.limits = Limits(**getattr(settings, "CHAT_LIMITS", {}))
         endpoint = self.scope.get("extensions", {}).get("signet.connection")
         connection = Connection(
             identity=identity,
@@ -94,17 +93,18 @@ class ChatConsumer(SocketConsumer):
         now = self.hub.clock()
         self.session = Session(codec=codec, limits=self.limits, pace=connection.pace, now=now)
         try:
-            rooms, epoch = await database_sync_to_async(_open)(connection.identity)
+            identity, rooms, epoch = await database_sync_to_async(_open)(connection.identity)
         except IdentityError as error:
             await self.end(error)
         except Exception:
             logger.exception("A connection could not be opened.")
             await self.hub.close(connection, CloseCode.OVERLOADED)
         else:
-            await self.begin(connection, rooms, epoch)
+            await self.begin(connection, identity, rooms, epoch)
 
-    async def begin(self, connection: Connection, rooms: list[Standing], epoch: str) -> None:
-        identity = connection.identity
+    async def begin(
+        self, connection: Connection, identity: Identity, rooms: list[Standing], epoch: str
+    ) -> None:
         ready = self.session.open(
             user=protocol.person(identity.user_id, identity.username, identity.name),
             certificate={
@@ -165,19 +165,20 @@ class EchoConsumer(SocketConsumer):
         frame: Frame = text if text is not None else message["bytes"]
         if protocol.size(frame) > self.limits.frame_bytes:
             await self.hub.close(connection, CloseCode.TOO_LARGE)
+            return
         while not connection.is_closed and (wait := connection.pace.take(self.hub.clock())):
             await asyncio.sleep(wait)
         await connection.reply(frame)
 
 
-def _open(identity: Identity) -> tuple[list[Standing], str]:
+def _open(proven: Identity) -> tuple[Identity, list[Standing], str]:
     at = timezone.now()
-    recheck(identity, at=at)
+    identity = recheck(proven, at=at)
     services.join_default_rooms(actor=identity, at=at)
-    return standings([identity.user_id]), log.epoch()
+    return identity, standings([identity.user_id]), log.epoch()
 
 
-def _perform(identity: Identity, request: protocol.Request, connection: str) -> Wire:
+def _perform(proven: Identity, request: protocol.Request, connection: str) -> Wire:
     at = timezone.now()
-    recheck(identity, at=at)
+    identity = recheck(proven, at=at)
     return perform(request, actor=identity, at=at, connection=connection)

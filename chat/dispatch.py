@@ -3,92 +3,40 @@
 from __future__ import annotations
 
 import datetime as dt
-from functools import singledispatch
 
 from chat import services
 from chat.errors import UnknownOpError
-from chat.protocol import (
-    Create,
-    History,
-    Join,
-    Leave,
-    Ping,
-    Post,
-    Read,
-    Request,
-    Sync,
-    Typing,
-    Wire,
-)
+from chat.protocol import Create, History, Join, Leave, Post, Read, Request, Sync, Typing, Wire
 from pki.identity import Identity
 
 
-@singledispatch
 def perform(request: Request, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    """Do what is asked, as the actor. Raises the ChatError that says why not."""
-    raise UnknownOpError
+    """Do what is asked, as the actor. Raises the ChatError that says why not.
 
-
-@perform.register
-def _(request: Post, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    written = services.post_message(
-        actor=actor,
-        room=request.room,
-        client_id=request.client_id,
-        body=request.body,
-        reply_to=request.reply_to,
-        at=at,
-    )
-    return written.reply
-
-
-@perform.register
-def _(request: Sync, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    return services.sync(actor=actor, rooms=request.rooms, limit=request.limit)
-
-
-@perform.register
-def _(request: History, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    return services.history(
-        actor=actor, room=request.room, before=request.before, limit=request.limit
-    )
-
-
-@perform.register
-def _(request: Read, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    services.mark_read(actor=actor, room=request.room, seq=request.seq, connection=connection)
-    return {}
-
-
-@perform.register
-def _(request: Typing, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    services.show_typing(actor=actor, room=request.room)
-    return {}
-
-
-@perform.register
-def _(request: Create, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    written = services.create_room(
-        actor=actor,
-        room=request.room,
-        name=request.name,
-        kind=request.kind,
-        members=request.members,
-        at=at,
-    )
-    return written.reply
-
-
-@perform.register
-def _(request: Join, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    return services.join(actor=actor, room=request.room, at=at).reply
-
-
-@perform.register
-def _(request: Leave, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    return services.leave(actor=actor, room=request.room, at=at).reply
-
-
-@perform.register
-def _(request: Ping, *, actor: Identity, at: dt.datetime, connection: str = "") -> Wire:
-    return {}
+    `ping` asks for nothing; the session answers it.
+    """
+    match request:
+        case Post(room=room, client_id=client_id, body=body, reply_to=reply_to):
+            return services.post_message(
+                actor=actor, room=room, client_id=client_id, body=body, reply_to=reply_to, at=at
+            ).reply
+        case Sync(rooms=rooms, limit=limit):
+            return services.sync(actor=actor, rooms=rooms, limit=limit)
+        case History(room=room, before=before, limit=limit):
+            return services.history(actor=actor, room=room, before=before, limit=limit)
+        case Read(room=room, seq=seq):
+            services.mark_read(actor=actor, room=room, seq=seq, connection=connection)
+            return {}
+        case Typing(room=room):
+            services.show_typing(actor=actor, room=room)
+            return {}
+        case Create(room=room, name=name, kind=kind, members=members):
+            return services.create_room(
+                actor=actor, room=room, name=name, kind=kind, members=members, at=at
+            ).reply
+        case Join(room=room):
+            return services.join(actor=actor, room=room, at=at).reply
+        case Leave(room=room):
+            return services.leave(actor=actor, room=room, at=at).reply
+        case _:
+            raise UnknownOpError

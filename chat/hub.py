@@ -375,7 +375,10 @@ class Hub:
         fanout.detach(self)
         self._rechecking = False
         self._unsettled.clear()
-        for task in self._tasks - {asyncio.current_task()}:
+        self._failures = 0
+        # Also the task that closed the last connection and runs this: it ends at its next pause.
+        # A heartbeat that lived on would beat beside the one of whoever comes next.
+        for task in self._tasks:
             task.cancel()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -396,8 +399,8 @@ class Hub:
         try:
             await connection.push(letters.for_(connection.codec))
         except Exception:
-            logger.debug("A connection was lost while it was written to.", exc_info=True)
-            connection.is_closed = True
+            logger.debug("A connection could not be written to.", exc_info=True)
+            await self.close(connection, CloseCode.FAILED)  # deaf, it would wait for ever
         if connection.is_closed:
             self.remove(connection)
 

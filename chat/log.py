@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from functools import partial
-from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
@@ -83,8 +82,3 @@ def append(
 def epoch() -> str:
     """The age of the log, as clients compare it."""
     return LogEpoch.objects.get_or_create(pk=EPOCH_ROW)[0].value.hex
-
-
-def begin_epoch(value: UUID) -> None:
-    """After a restore: every client forgets the numbers it knows and loads its rooms afresh."""
-    LogEpoch.objects.update_or_create(pk=EPOCH_ROW, defaults={"value": value})

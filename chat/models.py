@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from chat import protocol
-from chat.querysets import EventQuerySet, MembershipQuerySet, RoomQuerySet
+from chat.querysets import EventQuerySet, RoomQuerySet
 
 SLUG = RegexValidator(
     protocol.SLUG,
@@ -68,8 +68,6 @@ class Membership(models.Model):
     read_seq = models.PositiveBigIntegerField(default=0)
     joined_seq = models.PositiveBigIntegerField(default=0, editable=False)
     joined_at = models.DateTimeField(default=timezone.now)
-
-    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         ordering = ["room", "user"]

@@ -7,7 +7,9 @@ client sends is refused with one error, which carries `ref` wherever one could b
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
+import unicodedata
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +29,10 @@ Wire = dict[str, Any]
 LARGEST = 2**53 - 1  # the last integer that every client can count to
 SLUG = re.compile(r"\A[a-z0-9][a-z0-9-]{0,63}\Z")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Control, format, surrogate, private-use and unassigned characters, separators of lines; and what
+# takes up room without showing anything.
+INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 KINDS = ("public", "private", "direct")
 
 
@@ -57,6 +63,7 @@ class CloseCode(IntEnum):
 
     GOING_AWAY = 1001
     TOO_LARGE = 1009
+    FAILED = 1011
     RESTART = 1012
     OVERLOADED = 1013
     RESYNC = 4001
@@ -81,6 +88,7 @@ class CloseCode(IntEnum):
 SENTENCES = {
     CloseCode.GOING_AWAY: "The server is going away.",
     CloseCode.TOO_LARGE: "This message is too large.",
+    CloseCode.FAILED: "The server could not write to you; connect again.",
     CloseCode.RESTART: "The server is restarting.",
     CloseCode.OVERLOADED: "The server has too much to do.",
     CloseCode.RESYNC: "Your copy is out of date; connect again.",
@@ -124,11 +132,24 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, frame: Frame) -> Any:
-        """What the frame holds. Raises ValueError, or BadRequestError for the wrong frame type."""
+        """What the frame holds. Raises ValueError, or the BadRequestError that says more."""
+
+
+def _distinct(pairs: list[tuple[Any, Any]]) -> Wire:
+    """The object of these pairs. Of equal keys another reader might believe the other one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise BadRequestError("A key may be in an object only once.")
+    return found
+
+
+def _no_extension(code: int, _data: bytes) -> NoReturn:
+    raise ValueError(f"extension type {code}")
 
 
 class JSONCodec(Codec):
     name = "signet.v1.json"
+    _keys = json.JSONDecoder(object_pairs_hook=_distinct)
 
     def encode(self, message: Wire) -> str:
         return orjson.dumps(message).decode()
@@ -136,7 +157,9 @@ class JSONCodec(Codec):
     def decode(self, frame: Frame) -> Any:
         if not isinstance(frame, str):
             raise BadRequestError("Send text frames: this connection speaks JSON.")
-        return orjson.loads(frame)
+        message = orjson.loads(frame)  # strict: no lone surrogates, no NaN …
+        self._keys.decode(frame)  # … but of equal keys it takes the last
+        return message
 
 
 class MessagePackCodec(Codec):
@@ -149,11 +172,7 @@ class MessagePackCodec(Codec):
     def decode(self, frame: Frame) -> Any:
         if not isinstance(frame, bytes):
             raise BadRequestError("Send binary frames: this connection speaks MessagePack.")
-        return msgpack.unpackb(frame, ext_hook=_no_extension)
-
-
-def _no_extension(code: int, _data: bytes) -> NoReturn:
-    raise ValueError(f"extension type {code}")
+        return msgpack.unpackb(frame, ext_hook=_no_extension, object_pairs_hook=_distinct)
 
 
 JSON, MESSAGEPACK = JSONCodec(), MessagePackCodec()
@@ -171,19 +190,27 @@ def choose(offered: Sequence[str]) -> Codec | None:
 Check = Callable[[Any, Limits], Any]
 
 
-def text(*, most: int, least: int = 1, lines: bool = False) -> Check:
+def text(*, most: int) -> Check:
     def check(value: Any, _limits: Limits) -> str:
-        if not isinstance(value, str) or not least <= len(value) <= most:
-            raise BadRequestError(f"must be a text of {least} to {most} characters")
-        if "\x00" in value or (not lines and CONTROL.search(value)):
+        if not isinstance(value, str) or not 1 <= len(value) <= most:
+            raise BadRequestError(f"must be a text of 1 to {most} characters")
+        if CONTROL.search(value):
             raise BadRequestError("must not contain control characters")
         return value
 
     return check
 
 
+def is_plain(value: str) -> bool:
+    """Every character shows, and stands where it is written."""
+    return not any(c in FILLERS or unicodedata.category(c) in INVISIBLE for c in value)
+
+
 def title(value: Any, limits: Limits) -> str:
-    return str(text(most=80)(value.strip() if isinstance(value, str) else value, limits))
+    name = str(text(most=80)(value.strip() if isinstance(value, str) else value, limits))
+    if not is_plain(name):
+        raise BadRequestError("must not contain invisible characters")
+    return name
 
 
 def slug(value: Any, _limits: Limits) -> str:
@@ -231,8 +258,8 @@ def kind(value: Any, _limits: Limits) -> str:
 
 
 def usernames(value: Any, limits: Limits) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > 100:
-        raise BadRequestError("must be a list of at most 100 usernames")
+    if not isinstance(value, list) or len(value) > 50:
+        raise BadRequestError("must be a list of at most 50 usernames")
     return tuple(dict.fromkeys(text(most=64)(name, limits) for name in value))
 
 
@@ -259,6 +286,11 @@ class Request:
     op: ClassVar[str]
     ref: Ref
 
+    @property
+    def cost(self) -> int:
+        """Drops of the leaky buckets."""
+        return 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Post(Request):
@@ -274,6 +306,10 @@ class Sync(Request):
     op = "sync"
     rooms: Mapping[str, int] = has(positions)
     limit: int = has(number(least=1), default=LARGEST)
+
+    @property
+    def cost(self) -> int:
+        return max(1, -(-len(self.rooms) // 20))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +340,10 @@ class Create(Request):
     name: str = has(title)
     kind: str = has(kind)
     members: tuple[str, ...] = has(usernames, default=())
+
+    @property
+    def cost(self) -> int:
+        return 1 + len(self.members)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,7 +404,7 @@ def _decode(frame: Frame, codec: Codec) -> Wire:
 def _ref(message: Wire) -> Ref | None:
     ref = message.get("ref")
     if isinstance(ref, str):
-        return ref if 1 <= len(ref) <= 64 else None
+        return ref if 1 <= len(ref) <= 64 and "\x00" not in ref else None
     return ref if type(ref) is int and abs(ref) <= LARGEST else None
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast, Length
 
 if TYPE_CHECKING:
-    from chat.models import Event, Membership, Room  # noqa: F401 (querysets come before models)
+    from chat.models import Event, Room  # noqa: F401 (querysets come before models)
+
+
+FRAME = 300  # bytes of an event besides its `data`, about
 
 
 class RoomQuerySet(models.QuerySet["Room"]):
@@ -20,12 +23,6 @@ class RoomQuerySet(models.QuerySet["Room"]):
     def visible_to(self, user_id: int) -> RoomQuerySet:
         """The rooms whose existence the person may know of."""
         return self.filter(Q(kind="public") | Q(memberships__user_id=user_id)).distinct()
-
-
-class MembershipQuerySet(models.QuerySet["Membership"]):
-    def of_people(self, user_ids: Collection[int]) -> MembershipQuerySet:
-        """Everything these people are in, with the room."""
-        return self.filter(user_id__in=user_ids).select_related("room")
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -39,3 +36,7 @@ class EventQuerySet(models.QuerySet["Event"]):
     def before(self, seq: int) -> EventQuerySet:
         """Newest first."""
         return self.filter(seq__lt=seq).order_by("-seq")
+
+    def weights(self) -> models.QuerySet[Event, int]:
+        """About how many bytes of an answer each takes up; the contents are not loaded."""
+        return self.values_list(Length(Cast("data", TextField())) + FRAME, flat=True)

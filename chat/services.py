@@ -10,12 +10,12 @@ The one thing a stranger can learn of a private room is that its address is take
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from chat import fanout, log
 from chat.errors import (
@@ -27,15 +27,18 @@ from chat.errors import (
 )
 from chat.log import Written
 from chat.models import Event, Membership, Room
-from chat.permissions import may_join, may_leave, may_manage, may_post
+from chat.permissions import may_join, may_leave, may_post
 from chat.protocol import Wire, person, push
+from chat.querysets import EventQuerySet
 from chat.rendering import render
 from chat.standing import pair_of
 from pki.identity import Identity
 
 User = get_user_model()
 
-PAGE = 200  # events in one answer, at most
+PLACES = 500  # rooms that a person is in, and rooms that they have made, at most
+PAGE = 200  # events of one room in one answer, at most
+EVENTS = 500  # of all rooms together
 PAGE_BYTES = 131_072  # of text in one answer, about; one event always fits
 
 
@@ -57,13 +60,12 @@ def post_message(
     Refuses a room that is not the actor's (NotFoundError, NotAllowedError), a `reply_to` that is no
     message there (NotFoundError), a `client_id` that stands for something else (ClientIdConflictError).
     """
-    html = render(body)
     try:
         with transaction.atomic():
             membership = _take_number(actor=actor, room=room)
             if not may_post(membership):
                 raise NotAllowedError
-            data = {"body": body, "html": html, "client_id": client_id}
+            data = {"body": body, "html": render(body), "client_id": client_id}
             if reply_to is not None:
                 _message(room=membership.room, event_id=reply_to)
                 data["reply_to"] = reply_to
@@ -113,8 +115,8 @@ def sync(*, actor: Identity, rooms: Mapping[str, int], limit: int = PAGE) -> Wir
     """For each room the events after the given number, in order, as many as fit into one answer.
 
     A room that may not be read answers for itself with an error; where all of them do, the first
-    error is raised. No more than PAGE events of a room, and none once PAGE_BYTES are full: then
-    `more` is true.
+    error is raised. No more than PAGE events of a room and EVENTS of all, and none once PAGE_BYTES
+    are full: then `more` is true.
     """
     own_rooms = Room.objects.of_member(actor.user_id).filter(slug__in=rooms)
     mine = {found.slug: found for found in own_rooms}
@@ -122,10 +124,9 @@ def sync(*, actor: Identity, rooms: Mapping[str, int], limit: int = PAGE) -> Wir
     if errors and not mine:
         raise next(iter(errors.values()))
     answer: Wire = {}
-    space = PAGE_BYTES
+    space = Space()
     for slug in filter(mine.__contains__, rooms):
         events = _page(mine[slug], rooms[slug], limit=min(limit, PAGE), space=space)
-        space -= sum(map(_weight, events))
         last = events[-1].seq if events else rooms[slug]
         head = max(mine[slug].last_seq, last if events else 0)
         answer[slug] = {"events": [e.wire for e in events], "more": last < head, "head": head}
@@ -136,10 +137,10 @@ def sync(*, actor: Identity, rooms: Mapping[str, int], limit: int = PAGE) -> Wir
 def history(*, actor: Identity, room: str, before: int, limit: int) -> Wire:
     """The events before a number, newest last; `more` where there are older ones."""
     found = own(actor=actor, room=room).room
-    wanted = min(limit, PAGE)
-    rows = list(Event.objects.in_room(found.pk).before(before)[: wanted + 1])
-    events = _fitting(rows[:wanted], space=PAGE_BYTES)
-    return {"events": [e.wire for e in reversed(events)], "more": len(rows) > len(events)}
+    events = Space().fill(Event.objects.in_room(found.pk).before(before), limit=min(limit, PAGE))
+    # Numbers have no holes, so before any but the first there is one.
+    more = bool(events) and events[-1].seq > 1
+    return {"events": [e.wire for e in reversed(events)], "more": more}
 
 
 # --- Rooms and who is in them ---------------------------------------------------------------
@@ -157,9 +158,9 @@ def create_room(
     """Create a room; the actor owns it, and the named people are members at once.
 
     Creating the same room again, and the direct room with somebody with whom there is one, changes
-    nothing and returns the event of the first time. Refuses an address that is taken
-    (NotAllowedError), people who are not here (NotFoundError), and a direct room with any number of
-    others but one (BadRequestError).
+    nothing and returns the event of the first time. Refuses an address that is taken and more than
+    PLACES rooms of anybody's (NotAllowedError), people who are not here (NotFoundError), and a
+    direct room with any number of others but one (BadRequestError).
     """
     others = _people(set(members) - {actor.username})
     if kind == Room.Kind.DIRECT and len(others) != 1:
@@ -170,6 +171,8 @@ def create_room(
             created = Room.objects.create(
                 slug=room, name=name, kind=kind, pair=pair, last_seq=1, created_at=at
             )
+            _check_creator(actor)
+            _check_places(actor=actor, others=others)
             event = _found(created, actor=actor, at=at)
             for user in others:
                 log.take_number(Room.objects.filter(pk=created.pk))
@@ -180,7 +183,10 @@ def create_room(
 
 
 def join(*, actor: Identity, room: str, at: dt.datetime) -> Written:
-    """Become a member of a public room; being one already changes nothing."""
+    """Become a member of a public room; being one already changes nothing.
+
+    Who is in PLACES rooms is refused (NotAllowedError).
+    """
     found = Room.objects.visible_to(actor.user_id).filter(slug=room).first()
     if found is None:
         raise NotFoundError
@@ -188,6 +194,7 @@ def join(*, actor: Identity, room: str, at: dt.datetime) -> Written:
         return Written(_joined_before(found, user_id=actor.user_id), duplicate=True)
     if not may_join(found):
         raise NotFoundError
+    _check_places(actor=actor)
     return _bring_in(found, user=User.objects.get(pk=actor.user_id), actor=actor, at=at)
 
 
@@ -197,25 +204,16 @@ def leave(*, actor: Identity, room: str, at: dt.datetime) -> Written:
         membership = _take_number(actor=actor, room=room)
         if not may_leave(membership):
             raise NotAllowedError("A direct room cannot be left.")
-        return _put_out(membership, actor=actor, at=at)
-
-
-def add_member(*, actor: Identity, room: Room, username: str, at: dt.datetime) -> Written:
-    """Bring somebody into a room. Refuses actors who do not manage it (NotAllowedError)."""
-    _require_manager(actor=actor, room=room)
-    (user,) = _people({username})
-    return _bring_in(room, user=user, actor=actor, at=at)
-
-
-def remove_member(*, actor: Identity, room: Room, username: str, at: dt.datetime) -> Written:
-    """Put somebody out of a room; nothing of it reaches them from then on."""
-    _require_manager(actor=actor, room=room)
-    with transaction.atomic():
-        log.take_number(Room.objects.filter(pk=room.pk))
-        membership = _membership(Q(room=room, user__username=username))
-        if membership is None:
-            raise NotFoundError(f"{username} is not in this room.")
-        return _put_out(membership, actor=actor, at=at)
+        event = log.append(
+            room=membership.room,
+            type=Event.Type.MEMBER_LEFT,
+            actor=actor,
+            data={"user": log.person(membership.user)},
+            at=at,
+            about=membership.user,
+        )
+        membership.delete()
+    return Written(event)
 
 
 def join_default_rooms(*, actor: Identity, at: dt.datetime) -> None:
@@ -228,17 +226,14 @@ def join_default_rooms(*, actor: Identity, at: dt.datetime) -> None:
 
 def own(*, actor: Identity, room: str) -> Membership:
     """The actor's place in a room of theirs; every read and write begins here."""
-    membership = _membership(Q(room__slug=room, user_id=actor.user_id))
+    places = Membership.objects.select_related("room", "user")
+    membership = places.filter(room__slug=room, user_id=actor.user_id).first()
     if membership is None:
         raise _refusals(actor=actor, rooms=[room])[room]
     return membership
 
 
 # --- Steps ----------------------------------------------------------------------------------
-
-
-def _membership(condition: Q) -> Membership | None:
-    return Membership.objects.select_related("room", "user").filter(condition).first()
 
 
 def _refusals(
@@ -262,12 +257,6 @@ def _take_number(*, actor: Identity, room: str) -> Membership:
     return membership
 
 
-def _require_manager(*, actor: Identity, room: Room) -> None:
-    membership = _membership(Q(room=room, user_id=actor.user_id))
-    if room.kind == Room.Kind.DIRECT or not may_manage(membership, is_staff=actor.is_staff):
-        raise NotAllowedError("Only those who manage a room may say who is in it.")
-
-
 def _people(usernames: set[str]) -> list[AbstractUser]:
     people: list[AbstractUser] = list(
         User.objects.filter(username__in=usernames, is_active=True).order_by("pk")
@@ -276,6 +265,29 @@ def _people(usernames: set[str]) -> list[AbstractUser]:
     if missing:
         raise NotFoundError(f"There is nobody called {min(missing)}.")
     return people
+
+
+def _check_places(*, actor: Identity, others: Collection[AbstractUser] = ()) -> None:
+    """Refuse one more room for those who are in too many: all that they are in goes into `ready`."""
+    people = [actor.user_id, *(user.pk for user in others)]
+    counts = Membership.objects.filter(user_id__in=people).order_by().values("user_id")
+    full = counts.annotate(rooms=Count("pk")).filter(rooms__gte=PLACES)
+    crowded = set(full.values_list("user_id", flat=True))
+    if actor.user_id in crowded:
+        raise NotAllowedError(f"You are in {PLACES} rooms already. Leave one first.")
+    for user in others:
+        if user.pk in crowded:
+            raise NotAllowedError(f"{user.get_username()} is in {PLACES} rooms already.")
+
+
+def _check_creator(actor: Identity) -> None:
+    """Refuse one more room to who has made too many, whether or not they are still in them."""
+    # What is no message has no client_id: the index finds these few among all of a person's.
+    made = Event.objects.filter(
+        by_id=actor.user_id, client_id=None, type=Event.Type.ROOM_CREATED
+    ).count()
+    if made >= PLACES:
+        raise NotAllowedError(f"You have made {PLACES} rooms already.")
 
 
 def _message(*, room: Room, event_id: str) -> Event:
@@ -358,19 +370,6 @@ def _add(room: Room, *, user: AbstractUser, actor: Identity, at: dt.datetime) ->
     )
 
 
-def _put_out(membership: Membership, *, actor: Identity, at: dt.datetime) -> Written:
-    event = log.append(
-        room=membership.room,
-        type=Event.Type.MEMBER_LEFT,
-        actor=actor,
-        data={"user": log.person(membership.user)},
-        at=at,
-        about=membership.user,
-    )
-    membership.delete()
-    return Written(event)
-
-
 def _joined_before(room: Room, *, user_id: int) -> Event:
     """The event that brought somebody in; where none did, the room's first."""
     seq = Membership.objects.values_list("joined_seq", flat=True).get(room=room, user_id=user_id)
@@ -380,23 +379,27 @@ def _joined_before(room: Room, *, user_id: int) -> Event:
     return event
 
 
-def _page(room: Room, seq: int, *, limit: int, space: int) -> list[Event]:
-    if seq >= room.last_seq or space <= 0:
+def _page(room: Room, seq: int, *, limit: int, space: Space) -> list[Event]:
+    if seq >= room.last_seq:
         return []
-    return _fitting(Event.objects.in_room(room.pk).after(seq)[:limit], space=space)
+    return space.fill(Event.objects.in_room(room.pk).after(seq), limit=limit)
 
 
-def _fitting(events: Iterable[Event], *, space: int) -> list[Event]:
-    """As many from the start as fit; one always fits into an answer that is still empty."""
-    fitting: list[Event] = []
-    is_empty = space == PAGE_BYTES
-    for event in events:
-        space -= _weight(event)
-        if space < 0 and (fitting or not is_empty):
-            break
-        fitting.append(event)
-    return fitting
+class Space:
+    """What still goes into one answer. One event always fits into an empty one."""
 
+    def __init__(self) -> None:
+        self._events, self._bytes = EVENTS, PAGE_BYTES
 
-def _weight(event: Event) -> int:
-    return 300 + len(event.data.get("body", "")) + len(event.data.get("html", ""))
+    def fill(self, events: EventQuerySet, *, limit: int) -> list[Event]:
+        """As many of these from the start as fit. They are weighed before they are loaded."""
+        most = min(limit, self._events) if self._bytes > 0 else 0
+        count = 0
+        for weight in events.weights()[:most]:
+            if weight > self._bytes and self._events < EVENTS:
+                self._bytes = 0  # the answer is full: no other room is looked at
+                break
+            self._bytes -= weight
+            self._events -= 1
+            count += 1
+        return list(events[:count])

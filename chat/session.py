@@ -2,7 +2,8 @@
 
 What always holds:
   1. nothing is sent before `ready`, and nothing after a close;
-  2. every frame of the client costs one drop of two leaky buckets, its own and the person's;
+  2. every frame of the client costs drops of two leaky buckets, its own and the person's: one, or
+     as many as its request is charged;
   3. a request gets one reply, with its `ref`.
 """
 
@@ -41,15 +42,15 @@ class Bucket:
         self.rate, self.burst = rate, burst
         self._level, self._at = 0.0, now
 
-    def wait(self, now: float) -> float:
-        """Seconds until one more drop fits in."""
+    def wait(self, now: float, *, drops: float = 1) -> float:
+        """Seconds until so many more drops fit in; more than ever could count as a full bucket."""
         self._leak(now)
-        above = self._level + 1 - self.burst
+        above = self._level + min(drops, self.burst) - self.burst
         return above / self.rate if above > ROUNDING else 0.0
 
-    def add(self, now: float) -> None:
+    def add(self, now: float, *, drops: float = 1) -> None:
         self._leak(now)
-        self._level += 1
+        self._level += min(drops, self.burst)
 
     def is_empty(self, now: float) -> bool:
         self._leak(now)
@@ -77,13 +78,13 @@ class Pace:
         self._heard_at = now
         self._retry_at = now
 
-    def take(self, now: float) -> float:
+    def take(self, now: float, *, cost: int = 1) -> float:
         """Count one frame; 0 where it may pass, else the seconds after which it might."""
         self._heard_at = now
-        wait = max(self._own.wait(now), self._person.wait(now))
+        wait = max(self._own.wait(now, drops=cost), self._person.wait(now, drops=cost))
         if not wait:
-            self._own.add(now)
-            self._person.add(now)
+            self._own.add(now, drops=cost)
+            self._person.add(now, drops=cost)
             return 0.0
         wait = math.ceil(wait * 1000) / 1000
         if now < self._retry_at:
@@ -149,12 +150,11 @@ class Session:
         assert self.state is State.OPEN, "frames wait until ready has been sent"
         if size(frame) > self.limits.frame_bytes:
             return [self.close(CloseCode.TOO_LARGE)]
-        wait = self._pace.take(now)
         try:
             request = parse(frame, codec=self.codec, limits=self.limits)
         except UnreadableError as unreadable:
-            return self._unread(unreadable, wait, now)
-        if wait:
+            return self._unread(unreadable, self._pace.take(now), now)
+        if wait := self._pace.take(now, cost=request.cost):
             return self._slow_down(request.ref, wait, now)
         if isinstance(request, Ping):
             return [self.succeed(request)]

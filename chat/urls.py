@@ -6,5 +6,5 @@ from chat import views
 
 urlpatterns = [
     path("", views.chat, name="chat"),
-    path("rooms/<str:slug>/", views.chat, name="room"),
+    path("rooms/<slug:slug>/", views.chat, name="room"),
 ]

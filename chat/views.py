@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -18,14 +17,12 @@ SOCKET = "/ws/chat/"
 @never_cache
 @require_safe
 def chat(request: HttpRequest, slug: str | None = None) -> HttpResponse:
-    identity = getattr(request, "identity", None)
-    if not isinstance(identity, Identity):
-        raise PermissionDenied
+    identity: Identity = request.identity  # type: ignore[attr-defined]
     if slug is not None and not _is_visible(identity, slug):
         raise Http404("There is no such room.")
     user = person(identity.user_id, identity.username, identity.name)
-    bootstrap = {"socket": SOCKET, "user": user, "room": slug}
-    return render(request, "chat/chat.html", {"bootstrap": bootstrap})
+    page = {"socket": SOCKET, "user": user, "room": slug}
+    return render(request, "chat/chat.html", {"page": page})
 
 
 def _is_visible(identity: Identity, slug: str) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from chat.connection import FRAMING, Connection, Letters, letter
 from chat.protocol import JSON, MESSAGEPACK, CloseCode, Limits
+from project.tls.server import MESSAGE_BYTES, SEND_BACKLOG
 
 
 @pytest.fixture
@@ -63,3 +64,12 @@ def test_letter_is_encoded_once_for_each_subprotocol():
     assert letters.for_(JSON) is letters.for_(JSON)
     assert letters.for_(JSON).message == {"type": "websocket.send", "text": '{"ev":"heads"}'}
     assert letters.for_(MESSAGEPACK).message["bytes"] == MESSAGEPACK.encode({"ev": "heads"})
+
+
+def test_server_waits_for_no_push_that_the_limits_let_through():
+    """A send that the server makes wait would hold up everybody else's push."""
+    assert Limits().backlog_bytes <= SEND_BACKLOG
+
+
+def test_server_takes_every_frame_that_the_limits_allow():
+    assert Limits().frame_bytes <= MESSAGE_BYTES

@@ -10,7 +10,9 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
 from chat import hub, services
+from chat.consumers import SocketConsumer
 from chat.models import Room
+from chat.protocol import Limits
 from pki.errors import AccountDisabledError, CertificateExpiredError, CertificateNotTrustedError
 from pki.identity import NoCertificateError
 from pki.models import Certificate
@@ -22,6 +24,12 @@ database = sync_to_async
 
 def message(room, body="hello", client_id=None):
     return {"room": room, "body": body, "client_id": client_id or str(uuid.uuid4())}
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    """Other limits for the connections of this test."""
+    return lambda **limits: monkeypatch.setattr(SocketConsumer, "limits", Limits(**limits))
 
 
 class TestHandshake:
@@ -110,8 +118,8 @@ class TestHandshake:
             assert alice.ready["rooms"][0]["name"] == "Bob"
             assert bob.ready["rooms"][0]["name"] == "Alice"
 
-    async def test_too_many_connections_of_a_person_are_refused(self, cast, settings):
-        settings.CHAT_LIMITS = {"connections": 2}
+    async def test_too_many_connections_of_a_person_are_refused(self, cast, limited):
+        limited(connections=2)
         async with connected(cast.alice, cast.alice, cast.bob):
             third = Client(cast.alice)
             assert (await third.socket.connect())[0]
@@ -216,8 +224,8 @@ class TestRequests:
             await alice.send("x" * 65_537)
             assert await alice.closed() == 1009
 
-    async def test_flood_is_refused_and_then_closed(self, cast, settings):
-        settings.CHAT_LIMITS = {"rate": 1, "burst": 5}
+    async def test_flood_is_refused_and_then_closed(self, cast, limited):
+        limited(rate=1, burst=5)
         async with connected(cast.alice) as (alice,):
             for _ in range(5):
                 assert (await alice.ask("ping"))["ok"]
@@ -236,6 +244,21 @@ class TestRequests:
             assert await laptop.push("read") == {"ev": "read", "room": den, "seq": 3}
             assert await phone.is_quiet()
             assert await alice.is_quiet()
+
+    async def test_new_name_of_a_person_shows_at_once(self, cast, den, people):
+        async with connected(cast.bob, cast.alice) as (bob, alice):
+            people.bob.name = "Robert"
+            await people.bob.asave()
+            await bob.ask("typing", room=den)
+            assert (await alice.push("typing"))["user"]["name"] == "Robert"
+            async with connect_also(cast.bob) as phone:
+                assert phone.ready["user"]["name"] == "Robert"
+
+    @pytest.mark.parametrize("field", ["room", "client_id", "body"])
+    async def test_nul_is_a_bad_request_and_no_failure_of_ours(self, cast, den, field):
+        async with connected(cast.alice) as (alice,):
+            reply = await alice.ask("post", **message(den) | {field: "a\x00b"})
+            assert reply["error"]["code"] == "bad_request"
 
     async def test_typing_is_shown_to_the_others(self, cast, den):
         async with connected(cast.bob, cast.bob, cast.alice, cast.charlie) as clients:
@@ -288,16 +311,6 @@ class TestComingAndGoing:
                 assert await device.is_quiet()
             refused = await phone.ask("sync", rooms={den: 4})
             assert refused["error"]["code"] == "not_found"
-
-    async def test_who_was_put_out_gets_nothing_more(self, cast, den, at):
-        async with connected(cast.bob, cast.alice) as (bob, alice):
-            room = await Room.objects.aget(slug=den)
-            await database(services.remove_member)(
-                actor=cast.alice, room=room, username="bob", at=at
-            )
-            await alice.ask("post", **message(den))
-            assert await bob.events(1) == [3]
-            assert await bob.is_quiet()
 
     async def test_who_comes_back_hears_again(self, cast, square):
         async with connected(cast.bob, cast.alice) as (bob, alice):
@@ -379,8 +392,8 @@ class TestEcho:
         assert await client.closed() == 4501
         await client.leave()
 
-    async def test_slows_down(self, cast, settings):
-        settings.CHAT_LIMITS = {"rate": 20, "burst": 3, "person_factor": 1}
+    async def test_slows_down(self, cast, limited):
+        limited(rate=20, burst=3, person_factor=1)
         client = Client(cast.alice, path="/ws/echo/")
         await client.socket.connect()
         started = asyncio.get_running_loop().time()
@@ -396,6 +409,8 @@ class TestEcho:
         await client.socket.connect()
         await client.send(b"x" * 65_537)
         assert await client.closed() == 1009
+        await client.send("hello")
+        assert await client.is_quiet()
         await client.leave()
 
 
@@ -414,7 +429,7 @@ class connect_also:
         self.client = Client(identity)
 
     async def __aenter__(self):
-        await self.client.open()
+        self.client.ready = await self.client.open()
         return self.client
 
     async def __aexit__(self, *_error):

@@ -318,6 +318,21 @@ class TestDelivery:
         assert living.seqs == [3]
         assert dead.connection not in listening.hub.people.get(cast.bob.user_id, ())
 
+    async def test_connection_that_could_not_be_written_to_is_told_to_come_again(
+        self, cast, den, at, listening
+    ):
+        ear = await listening(cast.bob)
+
+        async def fail_once():
+            ear.on_send = None
+            raise ValueError
+
+        ear.on_send = fail_once
+        await post(cast.alice, den, at, count=2)
+        await settled(listening.hub)
+        assert (ear.seqs, ear.code) == ([], 1011)
+        assert ear.connection not in listening.hub.people.get(cast.bob.user_id, ())
+
     async def test_slow_reader_is_closed_and_the_others_go_on(self, cast, den, at, listening):
         slow, quick = await listening(cast.bob), await listening(cast.alice)
         slow.backlog = 1_040_000
@@ -504,6 +519,24 @@ class TestEnding:
             assert not listening.hub._tasks
             assert not listening.hub.rooms
             assert listening.hub not in fanout._listeners
+
+    async def test_heart_that_stopped_by_its_own_hand_does_not_beat_on(
+        self, cast, listening, monkeypatch
+    ):
+        now = 0.0
+        listening.hub.clock = lambda: now
+        listening.hub.heartbeat = 0.02
+        silent = await listening(cast.bob)
+        now = 700.0
+        async with asyncio.timeout(5):
+            while silent.code is None:
+                await asyncio.sleep(0.005)
+        assert silent.code == 4008
+
+        await listening(cast.alice)
+        await asyncio.sleep(0.1)
+        names = [task.get_coro().__name__ for task in listening.hub._tasks]
+        assert names.count("_beat_for_ever") == 1
 
     async def test_everybody_can_be_sent_away(self, cast, listening):
         ears = [await listening(cast.bob), await listening(cast.alice)]

@@ -1,7 +1,7 @@
 import pytest
 
 from chat.models import Membership, Room
-from chat.permissions import may_join, may_leave, may_manage, may_post
+from chat.permissions import may_join, may_leave, may_post
 
 
 def place(role="member", kind="private"):
@@ -25,19 +25,3 @@ def test_every_member_posts(role):
 )
 def test_direct_rooms_are_not_left(kind, allowed):
     assert may_leave(place(kind=kind)) is allowed
-
-
-@pytest.mark.parametrize(
-    ("membership", "is_staff", "allowed"),
-    [
-        (place("owner"), False, True),
-        (place("moderator"), False, True),
-        (place("member"), False, False),
-        (place("member"), True, True),
-        (None, False, False),
-        (None, True, True),
-        (place("owner", "direct"), True, False),
-    ],
-)
-def test_who_manages_a_room(membership, is_staff, allowed):
-    assert may_manage(membership, is_staff=is_staff) is allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import msgpack
 import orjson
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat import protocol
-from chat.models import Room
+from chat.errors import ChatError
+from chat.models import Event, Room
 from chat.protocol import JSON, MESSAGEPACK, Limits, UnreadableError, parse
 from pki import errors
 
@@ -104,7 +106,7 @@ BAD = {
         "bad_request",
     ),
     "too many members": (
-        {"op": "create", "room": "d", "name": "D", "kind": "public", "members": ["x"] * 101},
+        {"op": "create", "room": "d", "name": "D", "kind": "public", "members": ["x"] * 51},
         "bad_request",
     ),
 }  # fmt: skip
@@ -175,6 +177,62 @@ def test_no_value_of_a_field_does_anything_but_parse_or_be_refused(value, op, fi
         parse(MESSAGEPACK.encode(message), codec=MESSAGEPACK, limits=LIMITS)
 
 
+@pytest.mark.parametrize("codec", protocol.CODECS.values(), ids=protocol.CODECS)
+@pytest.mark.parametrize("message", GOOD, ids=lambda m: m["op"])
+def test_nul_in_any_text_is_a_bad_request(message, codec):
+    """PostgreSQL refuses it, which must not look like a failure of ours."""
+    for name, value in message.items():
+        nul = {str: "a\x00b", dict: {"a\x00b": 0}, list: ["a\x00b"]}.get(type(value))
+        if nul is not None and name != "op":
+            code = refusal(codec.encode({"ref": 1, **message, name: nul}), codec)[1]
+            assert code == "bad_request", name
+    assert refusal(codec.encode({**message, "ref": "a\x00b"}), codec) == (None, "bad_request")
+    assert refusal(codec.encode({**message, "a\x00b": 1}), codec)[1] == "bad_request"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"op":"post","ref":1,"room":"den","client_id":"c","body":"\\ud800"}',
+        '{"op":"post","ref":1,"room":"den","client_id":"c","body":"a\\udc00b"}',
+        '{"op":"post","ref":1,"room":"den","client_id":"c","body":"\\ude00\\ud83d"}',
+        '{"op":"ping","ref":"\\udfff"}',
+        '{"op":"ping","ref":1,"\\ud800":1}',
+        '{"op":"ping","ref":"\ud800"}',
+    ],
+)
+def test_lone_surrogate_is_a_bad_request(frame):
+    assert refusal(frame) == (None, "bad_request")
+
+
+def test_surrogate_pair_is_a_character():
+    frame = '{"op":"post","ref":1,"room":"den","client_id":"c","body":"\\ud83d\\ude00"}'
+    assert parse(frame, codec=JSON, limits=LIMITS).body == "😀"
+
+
+def test_surrogate_in_messagepack_is_a_bad_request():
+    frame = b"\x82\xa2op\xa4ping\xa3ref\xa3\xed\xa0\x80"
+    assert refusal(frame, MESSAGEPACK) == (None, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"op":"ping","ref":1,"ref":2}',
+        '{"op":"ping","ref":1,"op":"ping"}',
+        '{"op":"ping","ref":1,"r\\u0065f":1}',
+        '{"op":"sync","ref":1,"rooms":{"den":0,"den":0}}',
+    ],
+)
+def test_key_that_comes_twice_is_a_bad_request(frame):
+    assert refusal(frame) == (None, "bad_request")
+
+
+def test_key_that_comes_twice_in_messagepack_is_a_bad_request():
+    frame = b"\x83\xa2op\xa4ping\xa3ref\x01\xa3ref\x02"
+    assert refusal(frame, MESSAGEPACK) == (None, "bad_request")
+
+
 def test_error_does_not_repeat_much_of_what_was_sent():
     with pytest.raises(UnreadableError) as caught:
         read({**POST, "x" * 10_000: 1})
@@ -203,6 +261,45 @@ def test_first_subprotocol_that_we_speak_is_chosen(offered, chosen):
     assert (codec and codec.name) == chosen
 
 
+@pytest.mark.parametrize(
+    "character",
+    ["\u200b", "\u200d", "\u202e", "\u2066", "\ufeff", "\u00ad", "\u0085", "\u2028", "\u2029", "\ue000",
+     "\U000e0041", "\U000e01f0", "\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", "\u0378"],
+    ids=ascii,
+)  # fmt: skip
+def test_name_of_a_room_shows_every_character(character):
+    wish = {"op": "create", "room": "d", "kind": "public", "ref": 1}
+    for name in (f"Gen{character}eral", character, f"{character}General", f"General{character}"):
+        if name.strip() in ("", "General"):
+            continue  # a blank around it, which is cut off
+        assert refusal(JSON.encode({**wish, "name": name})) == (1, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "name", ["Größe 1", "東京", "한국어", "Team 🚀", "Cafe\u0301", "שלום", "a\u00a0b"]
+)
+def test_name_of_a_room_is_in_any_language(name):
+    assert (
+        read({"op": "create", "ref": 1, "room": "d", "name": name, "kind": "public"}).name == name
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "cost"),
+    [
+        ({"op": "ping"}, 1),
+        ({"op": "create", "room": "d", "name": "D", "kind": "public"}, 1),
+        ({"op": "create", "room": "d", "name": "D", "kind": "private", "members": ["a", "b"]}, 3),
+        ({"op": "sync", "rooms": {}}, 1),
+        ({"op": "sync", "rooms": {f"r{n}": 0 for n in range(20)}}, 1),
+        ({"op": "sync", "rooms": {f"r{n}": 0 for n in range(21)}}, 2),
+        ({"op": "sync", "rooms": {f"r{n}": 0 for n in range(200)}}, 10),
+    ],
+)
+def test_request_costs_what_it_makes_the_server_do(message, cost):
+    assert read({**message, "ref": 1}).cost == cost
+
+
 def test_every_close_code_has_a_sentence_that_fits_a_close_frame():
     for code in protocol.CloseCode:
         assert 0 < len(code.sentence.encode()) <= 123
@@ -213,6 +310,17 @@ def test_every_identity_error_has_a_close_code():
         return {error.code}.union(*map(codes, error.__subclasses__()))
 
     assert codes(errors.IdentityError) == protocol.IDENTITY_CLOSES.keys()
+
+
+def test_document_names_all_that_there_is():
+    document = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    errors = {error.code for error in ChatError.__subclasses__()}
+    names = {*protocol.CODECS, *protocol.REQUESTS, *protocol.KINDS, *errors}
+    names |= {*LIMITS.announced(), *Event.Type.values}
+    assert [name for name in names if f"`{name}`" not in document] == []
+    assert [code for code in protocol.CloseCode if str(int(code)) not in document] == []
+    values = map(str, LIMITS.announced().values())
+    assert [value for value in values if value not in document] == []
 
 
 def test_kinds_are_those_of_rooms():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import uuid
 
@@ -64,6 +63,11 @@ class TestPosting:
                 post(cast.charlie, room, at=at)
             assert str(caught.value) == "There is no such room."
         assert numbers(den) == [1, 2, 3]
+
+    def test_only_what_a_member_writes_is_rendered(self, cast, den, at, monkeypatch):
+        monkeypatch.setattr(services, "render", None)
+        with pytest.raises(NotFoundError):
+            post(cast.charlie, den, at=at)
 
     def test_stranger_is_told_to_join_a_public_room(self, cast, square, at):
         with pytest.raises(NotAllowedError, match="Join the room first"):
@@ -200,17 +204,15 @@ class TestAtTheSameMoment:
         assert sum(isinstance(r, ClientIdConflictError) for r in results) == 1
         assert numbers(den) == [1, 2, 3]
 
-    def test_nobody_writes_after_they_were_put_out(self, cast, den, at):
+    def test_nobody_writes_after_they_have_left(self, cast, den, at):
         def post_many():
             for _ in range(30):
                 post(cast.bob, den, at=at)
 
-        room = Room.objects.get(slug=den)
-        posted, removed = self.run(
-            post_many,
-            lambda: services.remove_member(actor=cast.alice, room=room, username="bob", at=at),
+        posted, farewell = self.run(
+            post_many, lambda: services.leave(actor=cast.bob, room=den, at=at)
         )
-        left = removed.event.seq
+        left = farewell.event.seq
         assert isinstance(posted, NotFoundError) or left == numbers(den)[-1]
         assert numbers(den) == list(range(1, left + 1))
 
@@ -296,13 +298,37 @@ class TestReading:
     def test_sync_of_nothing_is_nothing(self, cast):
         assert services.sync(actor=cast.charlie, rooms={}) == {"rooms": {}}
 
-    def test_sync_takes_one_query_and_one_for_each_room_with_news(
+    def test_sync_takes_one_query_and_two_for_each_room_with_news(
         self, cast, den, events, django_assert_num_queries
     ):
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(3):
             services.sync(actor=cast.bob, rooms={den: 0})
         with django_assert_num_queries(1):
             services.sync(actor=cast.bob, rooms={den: 12})
+
+    def test_sync_has_a_limit_over_all_rooms(self, cast, den, square, events, monkeypatch):
+        monkeypatch.setattr(services, "EVENTS", 12)
+        rooms = services.sync(actor=cast.alice, rooms={den: 1, square: 0})["rooms"]
+        assert [len(room["events"]) for room in rooms.values()] == [11, 1]
+        monkeypatch.setattr(services, "EVENTS", 11)
+        rooms = services.sync(actor=cast.alice, rooms={den: 1, square: 0})["rooms"]
+        assert [room["more"] for room in rooms.values()] == [False, True]
+
+    def test_full_answer_loads_no_more_than_it_holds(
+        self, cast, den, square, events, monkeypatch, django_assert_num_queries
+    ):
+        monkeypatch.setattr(services, "PAGE_BYTES", 1000)
+        loaded = []
+        real = Event.from_db.__func__
+
+        def from_db(cls, *args):
+            loaded.append(args)
+            return real(cls, *args)
+
+        monkeypatch.setattr(Event, "from_db", classmethod(from_db))
+        with django_assert_num_queries(3):
+            rooms = services.sync(actor=cast.alice, rooms={den: 0, square: 0})["rooms"]
+        assert 0 < len(loaded) == len(rooms[den]["events"]) < 4
 
     def test_history_is_newest_last(self, cast, den, events):
         page = services.history(actor=cast.bob, room=den, before=13, limit=4)
@@ -318,7 +344,7 @@ class TestReading:
         assert page == {"events": events[9:], "more": True}
 
     def test_history_stops_when_the_answer_is_full(self, cast, den, events, monkeypatch):
-        monkeypatch.setattr(services, "PAGE_BYTES", 700)
+        monkeypatch.setattr(services, "PAGE_BYTES", 900)
         page = services.history(actor=cast.bob, room=den, before=13, limit=10)
         assert page == {"events": events[10:], "more": True}
 
@@ -405,6 +431,35 @@ class TestRooms:
         with pytest.raises(NotAllowedError):
             services.leave(actor=cast.bob, room="d", at=at)
 
+    def test_person_is_in_so_many_rooms_and_no_more(self, cast, den, square, at, monkeypatch):
+        wish = {"kind": "private", "at": at}
+        services.join(actor=cast.bob, room=square, at=at)
+        monkeypatch.setattr(services, "PLACES", 2)
+        with pytest.raises(NotAllowedError, match="You are in 2 rooms already"):
+            services.create_room(actor=cast.bob, room="new", name="New", **wish)
+        with pytest.raises(NotAllowedError, match="bob is in 2 rooms already"):
+            services.create_room(
+                actor=cast.charlie, room="new", name="New", members=["bob"], **wish
+            )
+        assert not Room.objects.filter(slug="new").exists()
+        services.create_room(actor=cast.charlie, room="open", name="Open", kind="public", at=at)
+        with pytest.raises(NotAllowedError, match="Leave one first"):
+            services.join(actor=cast.bob, room="open", at=at)
+        again = {"room": den, "name": "Den", "members": ["bob"]}
+        assert services.create_room(actor=cast.alice, **again, **wish).duplicate
+        assert services.join(actor=cast.bob, room=square, at=at).duplicate
+
+        services.leave(actor=cast.bob, room=den, at=at)
+        services.join(actor=cast.bob, room="open", at=at)
+
+    def test_rooms_that_were_made_and_left_count(self, cast, square, at, monkeypatch):
+        monkeypatch.setattr(services, "PLACES", 2)
+        wish = {"name": "New", "kind": "private", "at": at}
+        services.create_room(actor=cast.alice, room="new", **wish)
+        services.leave(actor=cast.alice, room="new", at=at)
+        with pytest.raises(NotAllowedError, match="You have made 2 rooms already"):
+            services.create_room(actor=cast.alice, room="newer", **wish)
+
     def test_public_room_is_joined(self, cast, square, at):
         wire = services.join(actor=cast.bob, room=square, at=at).event.wire
         assert (wire["seq"], wire["type"]) == (2, "member.joined")
@@ -431,32 +486,6 @@ class TestRooms:
         assert wire["data"]["user"]["username"] == "bob"
         with pytest.raises(NotFoundError):
             services.leave(actor=cast.bob, room=den, at=at)
-
-    def test_manager_brings_in_and_puts_out(self, cast, den, at):
-        room = Room.objects.get(slug=den)
-        services.add_member(actor=cast.alice, room=room, username="charlie", at=at)
-        post(cast.charlie, den, at=at)
-        services.remove_member(actor=cast.alice, room=room, username="charlie", at=at)
-        with pytest.raises(NotFoundError):
-            post(cast.charlie, den, at=at)
-        assert types(den)[-3:] == ["member.joined", "message.posted", "member.left"]
-
-    def test_member_may_not_say_who_is_in(self, cast, den, at):
-        room = Room.objects.get(slug=den)
-        with pytest.raises(NotAllowedError):
-            services.add_member(actor=cast.bob, room=room, username="charlie", at=at)
-        with pytest.raises(NotAllowedError):
-            services.remove_member(actor=cast.bob, room=room, username="alice", at=at)
-
-    def test_nobody_is_brought_into_a_direct_room(self, cast, at):
-        services.create_room(
-            actor=cast.alice, room="d", name="d", kind="direct", members=["bob"], at=at
-        )
-        staff = dataclasses.replace(cast.alice, is_staff=True)
-        with pytest.raises(NotAllowedError):
-            services.add_member(
-                actor=staff, room=Room.objects.get(slug="d"), username="charlie", at=at
-            )
 
 
 class TestRoomsForEveryone:

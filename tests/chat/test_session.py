@@ -132,6 +132,27 @@ def test_connections_of_a_person_share_a_bucket():
     assert answers == [True] * 10 + [False] * 5
 
 
+def test_large_request_costs_several_drops():
+    session = opened()
+    members = ["bob", "charlie", "dora"]
+    create = JSON.encode(
+        {"op": "create", "ref": 1, "room": "d", "name": "D", "kind": "private", "members": members}
+    )
+    assert isinstance(session.receive(create, now=0.0)[0], Perform)
+    assert said(session.receive(create, now=0.0)[0])["error"]["retry_after"] == 0.3
+    assert said(session.receive(PING, now=0.0)[0])["ok"]
+    assert isinstance(session.receive(create, now=0.4)[0], Perform)
+
+
+def test_request_that_costs_more_than_the_bucket_holds_waits_until_it_is_empty():
+    bucket = Bucket(rate=1, burst=2, now=0.0)
+    bucket.add(0.0)
+    assert bucket.wait(0.0, drops=50) == 1
+    assert bucket.wait(1.0, drops=50) == 0
+    bucket.add(1.0, drops=50)
+    assert bucket.wait(1.0) == 1
+
+
 def test_client_that_only_talks_nonsense_is_broken():
     session = opened()
     answers = [session.receive("nonsense", now=0.0)[0] for _ in range(3)]

@@ -6,10 +6,10 @@ import json
 import re
 
 import pytest
-from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from django.template import engines
 from django.test import RequestFactory
+from django.urls import Resolver404, resolve
 
 from chat import views
 
@@ -22,7 +22,7 @@ def template(settings):
     loaders = [
         (
             "django.template.loaders.locmem.Loader",
-            {"chat/chat.html": '{{ bootstrap|json_script:"bootstrap" }}'},
+            {"chat/chat.html": '{{ page|json_script:"bootstrap" }}'},
         )
     ]
     backend = {**settings.TEMPLATES[0], "APP_DIRS": False}
@@ -61,9 +61,11 @@ def test_private_room_looks_missing_to_a_stranger(cast, den):
             page(cast.charlie, slug)
 
 
-def test_nobody_gets_no_page():
-    with pytest.raises(PermissionDenied):
-        page(None)
+@pytest.mark.parametrize("slug", ["a\x00b", "a b", "a/b", "ä"])
+def test_address_that_no_room_can_have_is_no_page(slug):
+    assert resolve("/rooms/den/", "chat.urls").kwargs == {"slug": "den"}
+    with pytest.raises(Resolver404):
+        resolve(f"/rooms/{slug}/", "chat.urls")
 
 
 def test_page_is_read_only(cast):

@@ -1,6 +1,6 @@
 /** What to say about the connection, in words; nothing for the short breaks of everyday life. */
 
-export const QUIET_MS = 5000;
+const QUIET_MS = 5000;
 
 /**
  * @param {object} o

@@ -5,7 +5,7 @@ import { setText } from "./dom.js";
 const SLUG = /^[a-z0-9][a-z0-9-]{0,63}$/;
 
 /** "Été 2026!" → "ete-2026" */
-export function slugFrom(name) {
+function slugFrom(name) {
   return name
     .normalize("NFKD")
     .toLowerCase()
@@ -21,7 +21,7 @@ export function slugFromAnything(text) {
   return path ? path[1] : slugFrom(text);
 }
 
-export function isSlug(text) {
+function isSlug(text) {
   return SLUG.test(text);
 }
 

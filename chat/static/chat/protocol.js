@@ -8,7 +8,7 @@ export const SUBPROTOCOL = "signet.v1.json";
 
 export const DEFAULTS = {
   heartbeat: 25,
-  limits: { body_bytes: 16384, frame_bytes: 65536, rate: 30, burst: 200 },
+  limits: { body_bytes: 16384, frame_bytes: 65536, rate: 30, burst: 200, silence: 600 },
 };
 
 /** What the server answered instead of doing what it was asked; `code` as in the contract. */
@@ -104,7 +104,7 @@ function readReply(message) {
 }
 
 /** A numbered event, as pushed and as found in replies. */
-export function isEvent(value) {
+function isEvent(value) {
   return (
     isObject(value) &&
     typeof value.room === "string" &&

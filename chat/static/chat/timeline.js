@@ -102,11 +102,11 @@ function continues(previous, item) {
   );
 }
 
-export function isSameDay(a, b) {
+function isSameDay(a, b) {
   return a.toDateString() === b.toDateString();
 }
 
-export function dayName(day, now) {
+function dayName(day, now) {
   if (isSameDay(day, now)) return "Today";
   const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
   if (isSameDay(day, yesterday)) return "Yesterday";
