@@ -11,8 +11,11 @@ from pki.handout import PASSWORD_MINIMUM, Format
 from pki.models import LONGEST_DEVICE, RevocationReason, User
 
 FORMATS = [
-    (Format.P12.value, "For current browsers and phones"),
-    (Format.P12_COMPAT.value, "For older Windows, macOS and Android (weaker encryption)"),
+    (Format.P12.value, "Modern: for Windows 10 and 11, Linux, and Firefox"),
+    (
+        Format.P12_COMPAT.value,
+        "Compatible: for iPhone, iPad, Mac, Android, and older Windows (weaker encryption)",
+    ),
 ]
 
 

@@ -65,9 +65,12 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 class CertificateAuthorityQuerySet(models.QuerySet["CertificateAuthority"]):
     def issuing(self, at: dt.datetime) -> CertificateAuthorityQuerySet:
-        """CAs that may sign certificates of people and servers now, newest first; never a root."""
+        """CAs that may sign certificates of people and servers now, oldest first; never a root.
+
+        A further CA does not take over what is issued here by being founded.
+        """
         return (
             self.filter(valid_at(at, "certificate__"), parent__isnull=False)
             .select_related("certificate__key", "parent__certificate")
-            .order_by("-created_at", "-pk")
+            .order_by("created_at", "pk")
         )

@@ -95,7 +95,7 @@ def _master_key() -> Iterator[str]:
     if PrivateKey.objects.exists():
         raise MasterKeyMissingError(path)
     masterkey.create(path)
-    yield f"master key {path} (keep a copy apart from the database)"
+    yield f"made master key {path} (keep a copy apart from the database)"
 
 
 def _authorities(
@@ -104,11 +104,11 @@ def _authorities(
     root = CertificateAuthority.objects.filter(parent=None).order_by("pk").first()
     if root is None:
         root = authorities.create_authority(actor=ACTOR, name=ROOT, at=at)
-        done.append(f"root CA {root.name}")
+        done.append(f"made root CA {root.name}")
     issuing = CertificateAuthority.objects.issuing(at).first()
     if issuing is None:
         issuing = authorities.create_authority(actor=ACTOR, name=ISSUING, parent=root, at=at)
-        done.append(f"issuing CA {issuing.name}")
+        done.append(f"made issuing CA {issuing.name}")
     return root, issuing
 
 
@@ -133,7 +133,7 @@ def _server_certificate(
                 at=at,
             )
         )
-    done.append(f"server certificate for {', '.join(hosts)}")
+    done.append(f"made server certificate for {', '.join(hosts)}")
     return certificate
 
 
@@ -150,7 +150,7 @@ def _truststore(done: list[str], root: CertificateAuthority, *, at: dt.datetime)
         store = truststore.create_truststore(
             actor=ACTOR, name=TRUSTSTORE, description="Who may sign in to the chat.", at=at
         )
-        done.append(f"trust store {store.name}")
+        done.append(f"made trust store {store.name}")
     if not store.anchors.exists():
         truststore.add_anchor(actor=ACTOR, truststore=store, authority=root, at=at)
     return store
@@ -167,8 +167,8 @@ def _endpoints(done: list[str], server: Certificate, store: TrustStore, *, at: d
             detail = {field: str(value) for field, value in wanted.items()}
             audit.record(actor=ACTOR, action="endpoint.changed", target=name, detail=detail, at=at)
             announce_change()
-        what = "" if row is None else f": new {' and '.join(wanted)}"
-        done.append(f"endpoint {name}{what}")
+        what = "made" if row is None else f"changed {' and '.join(wanted)} of"
+        done.append(f"{what} endpoint {name}")
 
 
 def _news_for(row: Endpoint, server: Certificate) -> dict[str, object]:
@@ -213,14 +213,14 @@ def _rooms(done: list[str]) -> None:
         slug="general", defaults={"name": "General", "kind": Room.Kind.PUBLIC, "everyone": True}
     )
     if created:
-        done.append("room General")
+        done.append("made room General")
 
 
 def _admin(done: list[str], username: str, *, at: dt.datetime) -> User:
     existing = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
     if existing:
         return existing
-    done.append(f"admin {username}")
+    done.append(f"made admin {username}")
     return people.create_person(
         actor=ACTOR, username=username, name="Administrator", admin=True, at=at
     )

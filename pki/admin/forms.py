@@ -35,8 +35,11 @@ from pki.models import (
 LINK, CSR = "link", "csr"
 WAYS = [
     (LINK, "One-time link: the person fetches the file (recommended)"),
-    (Format.P12.value, "PKCS #12 file, for current browsers and phones"),
-    (Format.P12_COMPAT.value, "PKCS #12 file, for older Windows, macOS and Android"),
+    (Format.P12.value, "PKCS #12 file, modern: Windows 10 and 11, Linux, Firefox"),
+    (
+        Format.P12_COMPAT.value,
+        "PKCS #12 file, compatible: iPhone, iPad, Mac, Android, older Windows",
+    ),
     (CSR, "PEM certificate for a certificate request (CSR)"),
 ]
 ALGORITHMS = {

@@ -34,12 +34,10 @@ def command_actor() -> str:
         return "command"
 
 
-def find_person(username: str) -> User:
+def find_person(username: str, *, hint: str = "Check the name.") -> User:
     person = User.objects.filter(username=username).first()
     if person is None:
-        raise CommandError(
-            f"There is no person {username!r}. Add --create-user, or check the name."
-        )
+        raise CommandError(f"There is no person {username!r}. {hint}")
     return person
 
 

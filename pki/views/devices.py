@@ -51,6 +51,7 @@ def devices(request: PersonRequest) -> HttpResponse:
 def revoke_device(request: PersonRequest, pk: int) -> HttpResponse:
     """Ask for the reason, then revoke one of the person's own certificates."""
     certificate = get_object_or_404(Certificate, owner=request.user, pk=pk)
+    certificate.is_this = certificate.pk == request.identity.certificate_id  # type: ignore[attr-defined]
     form = RevokeForm(request.POST or None)
     if form.is_valid():
         try:

@@ -55,7 +55,8 @@ def enrol(request: HttpRequest, token: str) -> HttpResponse:
         {
             "invitation": invitation,
             "form": form,
-            "file_password": handout.make_password(),
+            # Somebody who corrects the form may have written the first one down.
+            "file_password": _posted_password(form) or handout.make_password(),
             "main_url": addresses.url("main"),
             "truststore_downloads": _roots(),
         },
@@ -69,6 +70,10 @@ def download(handed: Handout) -> HttpResponse:
     response["Content-Disposition"] = f'attachment; filename="{handed.filename}"'
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _posted_password(form: EnrolForm) -> str | None:
+    return form.cleaned_data.get("password") if form.is_bound else None
 
 
 def _roots() -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.python.failure import Failure
 
 from project.tls.channel import CHUNK, Channel, PlainChannel, TLSChannel
-from project.tls.failures import reason_of
+from project.tls.failures import HUNG_UP, reason_of
 from project.tls.transport import Transport
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._state is State.HANDSHAKE:
             if self._socket_was_used():
-                self._report("the client hung up in the middle")
+                self._report(HUNG_UP)
             self.abort()
         elif self._state is State.OPEN:
             self._peer_said_goodbye()

@@ -46,6 +46,7 @@ ADVICE = {
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": CLIENT_DISTRUSTS,
     "SSLV3_ALERT_BAD_CERTIFICATE": CLIENT_DISTRUSTS,
 }
+HUNG_UP = "the client hung up in the middle"
 OTHERWISE = "If it goes on, look at the client's own log."
 
 
@@ -64,7 +65,10 @@ class FailureLog:
         said = advice or ADVICE.get(reason, OTHERWISE)
         more = f" ({self.silenced} more were not written down)" if self.silenced else ""
         self.silenced = 0
-        logger.warning("%s: handshake with %s failed: %s. %s%s", endpoint, peer, reason, said, more)
+        # Browsers open connections they then do not need; that is no reason to worry anybody.
+        level = logging.INFO if reason == HUNG_UP else logging.WARNING
+        text = "%s: handshake with %s failed: %s. %s%s"
+        logger.log(level, text, endpoint, peer, reason, said, more)
         handshake_failed.send_robust(
             sender=None, endpoint=endpoint, peer=peer, reason=reason, advice=said
         )

@@ -115,7 +115,7 @@ def test_new_host_gets_a_new_server_certificate_on_both_endpoints(db, at):
     new = Endpoint.objects.get(name="main").certificate
     assert new != old
     assert Endpoint.objects.get(name="enrol").certificate == new
-    assert "server certificate for chat.example.org" in report.done
+    assert "made server certificate for chat.example.org" in report.done
 
 
 def test_certificate_that_an_admin_chose_stays(db, at):

@@ -50,7 +50,9 @@ class Command(VerbCommand):
             if options["create_user"]:
                 user = _person(options["username"], options["name"], actor=actor)
             else:
-                user = find_person(options["username"])
+                user = find_person(
+                    options["username"], hint="Add --create-user, or check the name."
+                )
             enrolled = enrolment.hand_out(
                 actor=actor,
                 user=user,
@@ -64,8 +66,10 @@ class Command(VerbCommand):
         certificate = enrolled.certificate
         self.stdout.write(
             f"{out}: serial {certificate.serial}, SHA-256 {certificate.fingerprint}, "
-            f"valid to {certificate.not_after:%Y-%m-%d %H:%M} UTC"
+            f"issued by {certificate.authority}, valid to {certificate.not_after:%Y-%m-%d %H:%M} UTC"
         )
+        if format is Format.PEM and csr is None:
+            self.stdout.write(f"{out} holds an unencrypted private key; hand it over in safety")
         if generated:
             self.stdout.write(f"password of {out}: {generated}")
 

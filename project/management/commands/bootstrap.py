@@ -26,7 +26,7 @@ class Command(VerbCommand):
                 raise CommandError(f"--host {host!r} is neither a host name nor an IP address.")
         report = bootstrap(hosts=hosts, admin=options["admin"], at=timezone.now())
         for line in report.done:
-            self.stdout.write(f"made {line}")
+            self.stdout.write(line)
         self.stdout.write(box(_lines(report)))
 
 
