@@ -96,6 +96,16 @@ def call_in(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
     loop.call_soon_threadsafe(work, context=Context())
 
 
+def is_cancelled() -> bool:
+    """Whether the running task was told to end.
+
+    Asked in every endless loop around the channel layer, which can turn a cancellation into an
+    error of its own: channels_redis asserts that a lock is free that another task just took.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Line:
     """One hub's end of the channel layer."""
 
@@ -114,18 +124,21 @@ class Line:
     async def listen(
         self, hear: Callable[[News], None], *, missed: Callable[[], Awaitable[None]]
     ) -> None:
-        """Pass on the news of other processes, for ever; `missed` after each gap in hearing."""
-        while (layer := _layer()) is not None:
+        """Pass on the news of other processes until cancelled; `missed` after each gap in hearing."""
+        while (layer := _layer()) is not None and not is_cancelled():
             try:
                 await self._join(layer)
                 await missed()
-                while True:
+                while not is_cancelled():
                     message = await layer.receive(self._channel)
                     if message["origin"] != self._origin:
                         hear(_unpacked(message))
             except Exception as error:
-                logger.warning("The channel layer fails; heartbeats go on without it: %r", error)
-                await asyncio.sleep(PAUSE)
+                if not is_cancelled():
+                    logger.warning(
+                        "The channel layer fails; heartbeats go on without it: %r", error
+                    )
+                    await asyncio.sleep(PAUSE)
 
     async def renew(self) -> None:
         """Stay in the group, where membership expires."""

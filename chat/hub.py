@@ -349,14 +349,15 @@ class Hub:
         await self._catch_up(await self.settle(self.people))
 
     async def _beat_for_ever(self) -> None:
-        while True:
+        while not fanout.is_cancelled():
             await asyncio.sleep(self.heartbeat)
             try:
                 await self.beat()
                 self._failures = 0
             except Exception:
-                logger.exception("A heartbeat failed.")
-                await self._fail()
+                if not fanout.is_cancelled():
+                    logger.exception("A heartbeat failed.")
+                    await self._fail()
 
     async def _fail(self) -> None:
         """Nobody stays on whose identity could not be looked at twice in a row."""

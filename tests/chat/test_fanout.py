@@ -306,3 +306,32 @@ def test_closed_loop_is_passed_over(caplog):
         fanout.announce(News())
     fanout.detach(Gone)
     assert not caplog.records
+
+
+class Stubborn:
+    """A layer that turns a cancellation into an error of its own, as channels_redis can."""
+
+    async def new_channel(self, _prefix):
+        return "hub.x!y"
+
+    async def group_add(self, *_):
+        pass
+
+    async def receive(self, _channel):
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise AssertionError("the lock is taken") from None
+
+
+async def test_cancelled_line_ends_even_if_the_layer_hides_the_cancellation(monkeypatch):
+    monkeypatch.setattr(fanout, "_layer", Stubborn)
+
+    async def missed():
+        pass
+
+    listening = asyncio.create_task(fanout.Line().listen(lambda _news: None, missed=missed))
+    await asyncio.sleep(0.05)
+    listening.cancel()
+    await asyncio.wait([listening], timeout=3)
+    assert listening.done()
