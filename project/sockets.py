@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from chat.denial import deny
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -14,8 +16,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a WebSocket handshake with 404 (ASGI's denial response)."""
     await receive()
-    await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
-    await send({"type": "websocket.http.response.body", "body": b"There is no socket here."})
+    await deny(scope, send, status=404, reason="There is no socket here.")
 
 
 class EndpointSocketMiddleware:
