@@ -24,6 +24,36 @@ TALK = [
     ("bob", "Done. Its sockets were gone before I looked up."),
 ]
 
+WORK = """
+from django.utils import timezone
+from pki import catalogue, certification, truststore
+from pki.models import CertificateProfile, TrustStore, User
+from tests.certs import make_ca, make_csr
+from cryptography.hazmat.primitives.serialization import Encoding
+import datetime as dt
+now, bob = timezone.now(), User.objects.get(username="bob")
+server = CertificateProfile.objects.get(name="server")
+catalogue.change_profile(actor="alice", profile=server, changes={"approvals": 1}, at=now)
+hosts = ("wiki.example.org", "build.example.org", "mail.example.org", "old.example.org")
+asked = [
+    certification.submit(
+        actor="bob", requester=bob, profile="server", csr=make_csr(host), hosts=[host], at=now
+    )
+    for host in hosts
+]
+alice = User.objects.get(username="alice")
+why = "This host is switched off next month."
+certification.approve(actor="alice", approver=alice, request=asked[2], at=now)
+certification.reject(actor="alice", approver=alice, request=asked[3], reason=why, at=now)
+root = make_ca("Partner Root").certificate.public_bytes(Encoding.DER)
+store = TrustStore.objects.get()
+anchor = truststore.add_anchor(actor="alice", truststore=store, certificate=root, at=now)
+until = now + dt.timedelta(days=120)
+truststore.date_anchor(
+    actor="alice", anchor=anchor, trusted_from=now, trusted_until=until, at=now
+)
+"""
+
 
 def make() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -73,8 +103,15 @@ def photograph(signet: Signet, playwright: object, folder: Path) -> None:
         console.keyboard.press("Enter")
         expect(console.get_by_text("Expiries by month")).to_be_visible()
         shoot(console, "console-light", 1280, 900)
+        signet.shell(WORK)
+        console.goto(signet.url("/console/pki/certificationrequest/"))
+        shoot(console, "requests-light", 1280, 800)
+        console.goto(signet.url("/console/pki/truststore/"))
+        console.get_by_role("link", name="chat", exact=True).click()
+        expect(console.get_by_text("Trust anchors")).to_be_visible()
+        shoot(console, "truststore-light", 1280, 800)
         pages["bob"].goto(signet.url("/devices/"))
-        shoot(pages["bob"], "devices-light", 1280, 800)
+        shoot(pages["bob"], "devices-light", 1280, 640)
 
 
 def shoot(page: Page, name: str, width: int, height: int, *, scheme: str = "light") -> None:

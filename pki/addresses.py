@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
+from django.db import connection
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
+# Written out: the settings import this module before there are models, and every certificate asks.
+FIRST_ENDPOINT = (
+    "SELECT port, tls FROM pki_endpoint WHERE serves = %s AND enabled ORDER BY id LIMIT 1"
+)
 
 
 def with_loopback(hosts: Iterable[str]) -> list[str]:
@@ -34,10 +38,11 @@ def url(serves: str, path: str = "/") -> str:
 
     The port is that of the first enabled endpoint of the kind; before there is one, the setting's.
     """
-    rows = apps.get_model("pki", "Endpoint").objects.filter(serves=serves, enabled=True)
-    row = rows.order_by("pk").values_list("port", "tls").first()
+    with connection.cursor() as cursor:
+        cursor.execute(FIRST_ENDPOINT, [serves])
+        row = cursor.fetchone()
     port, tls = row or (settings.SIGNET_PORTS[serves], serves != "public")
-    return origin(settings.SIGNET_HOSTS[0], port, tls=tls) + path
+    return origin(settings.SIGNET_HOSTS[0], port, tls=bool(tls)) + path
 
 
 def main_origins(scope: Mapping[str, Any]) -> set[str]:

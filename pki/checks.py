@@ -1,8 +1,8 @@
 """System checks: an unsafe start is refused, with an id and a sentence that says what to change.
 
 E001 looks at a file alone. The others look into the database, so Django runs them where a database
-is asked for (`check --database default`, `migrate`, `serve`), and they are silent before the first
-migration.
+is asked for (`check --database default`, `migrate`, `serve`), and they are silent until it is
+migrated.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from pki import crl, keys, masterkey
@@ -37,7 +38,7 @@ def master_key_file(**_: Any) -> list[CheckMessage]:
 @register(Tags.database)
 def database(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """E002, W001 and W002, where the tables exist."""
-    if "default" not in (databases or ()) or not _is_migrated():
+    if "default" not in (databases or ()) or not is_migrated():
         return []
     return [message for check in DATABASE_CHECKS for message in check()]
 
@@ -55,7 +56,10 @@ def master_key_opens_keys() -> Iterator[CheckMessage]:
 def crls_are_fresh() -> Iterator[CheckMessage]:
     """W001: a CRL has lived its life, so strict clients refuse everybody."""
     now = timezone.now()
-    for authority in CertificateAuthority.objects.filter(certificate__not_after__gte=now):
+    publishing = CertificateAuthority.objects.filter(
+        certificate__not_after__gte=now, certificate__key__isnull=False
+    )
+    for authority in publishing:
         newest = crl.latest(authority)
         if newest is None or newest.is_stale_at(now):
             yield Warning(
@@ -83,7 +87,7 @@ DATABASE_CHECKS: tuple[DatabaseCheck, ...] = (
 )
 
 
-def _is_migrated() -> bool:
-    tables = set(connections["default"].introspection.table_names())
-    needed = (PrivateKey, CertificateAuthority, Endpoint)
-    return all(model._meta.db_table in tables for model in needed)
+def is_migrated() -> bool:
+    """Whether every migration of this application has been applied to the database."""
+    executor = MigrationExecutor(connections["default"])
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes("pki"))

@@ -220,14 +220,15 @@ class ConsoleSite(UnfoldAdminSite):
         @wraps(inner)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not may_enter(request):
-                return self.refuse(request, "The console is for administrators.")
+                return self.deny(request, "The console is for administrators.")
             if _has_nul(request):
                 raise BadRequest("No text of ours has a NUL in it.")  # PostgreSQL stores none
             try:
                 response: HttpResponse = inner(request, *args, **kwargs)
             except PermissionDenied as error:
-                return self.refuse(request, str(error) or "You may not see or do this.")
+                return self.deny(request, str(error) or "You may not see or do this.")
             except PKIError as error:
+                self.record(request, error)
                 return self.refuse(request, str(error), status=409)
             except (OverflowError, DataError) as error:
                 raise BadRequest("A number is larger than any of ours.") from error
@@ -235,6 +236,21 @@ class ConsoleSite(UnfoldAdminSite):
 
         with_policy: View = csp_replace(settings.CONSOLE_CSP)(guarded)
         return with_policy
+
+    def record(self, request: HttpRequest, error: PKIError) -> None:
+        """What was refused, where the verb itself did not record it: something sent, by a person."""
+        sent = request.method == "POST"
+        username = getattr(request.user, "username", "")
+        audit.record_refusal(
+            error, actor=username, action="console" if sent else "", target=request.path
+        )
+
+    def deny(self, request: HttpRequest, reason: str) -> HttpResponse:
+        """For whoever lacks the right, be it to look, export or act; recorded of a known person."""
+        username = getattr(request.user, "username", "")
+        error = NotAllowedError(reason)
+        audit.record_refusal(error, actor=username, action="console", target=request.path)
+        return self.refuse(request, reason)
 
     def refuse(self, request: HttpRequest, reason: str, *, status: int = 404) -> HttpResponse:
         context = {**self.each_context(request), "title": "Not for you", "reason": reason}

@@ -1,42 +1,97 @@
-"""Numbers, builds and publishes one CRL.
+"""Numbers, builds and publishes the CRLs of a CA: the one of everything, its deltas, its partitions.
 
-What always holds here: numbers of a CA rise by one without gaps, under the lock of its row; a
-revoked certificate stays listed until one CRL was issued after it had expired (RFC 5280, 3.3).
+What always holds here:
+  1. a publication takes one number, under the lock of the CA's row; what is published in it shares
+     the number (RFC 5280, 5.2.3), and neither numbers nor times run backwards;
+  2. a revoked certificate stays listed until one CRL was issued after it had expired (3.3);
+  3. which partition lists a certificate is read from the certificate itself, so those that were
+     issued under other settings keep being served;
+  4. nothing is signed that `crl_lint` has not seen.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Iterable
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import transaction
-from django.db.models import QuerySet
 
-from pki import audit, keys, tbs
-from pki.changes import announce_change
-from pki.errors import AuthorityError
-from pki.models import Certificate, CertificateAuthority, RevocationList, RevocationReason
+from pki import audit, crl_publication, crl_tbs
+from pki.crl_publication import (
+    CHANGES,
+    EVERYTHING,
+    Scope,
+    file_name,
+    latest,
+    newest,
+    partitions_of,
+    scopes,
+    url,
+)
+from pki.errors import AuthorityError, RequestError
+from pki.models import Certificate, CertificateAuthority, RevocationList
 
-LIFE = dt.timedelta(days=7)
+__all__ = [
+    "CHANGES",
+    "EVERYTHING",
+    "Scope",
+    "configure",
+    "crl_pem",
+    "file_name",
+    "is_due",
+    "latest",
+    "lock",
+    "publish",
+    "publish_changes",
+    "publish_due",
+    "scopes",
+    "url",
+]
+
+MOST_PARTITIONS = 256
+BATCH = 500
 
 logger = logging.getLogger("pki")
 
 
-def publish(*, authority: CertificateAuthority, actor: str, at: dt.datetime) -> RevocationList:
-    """Sign and store the next CRL of a CA; it is valid for seven days from `at`.
+# --- Verbs ----------------------------------------------------------------------------------
 
-    Writes an audit entry and announces a change in the same transaction. Refuses a CA whose key
-    is not here (AuthorityError).
+
+@audit.refusals("crl.publish")
+def publish(*, authority: CertificateAuthority, actor: str, at: dt.datetime) -> RevocationList:
+    """Sign and store the next CRL of a CA, with its delta and its partitions where it has any.
+
+    Returns the one of everything, valid for seven days from `at`. Writes an audit entry and
+    announces a change in the same transaction. Refuses a CA whose key is not here
+    (AuthorityError) and a CRL that breaks a rule (LintError).
     """
     with transaction.atomic():
         locked = lock(authority)
-        return _publish(locked, actor=actor, at=at)
+        return crl_publication.publish(locked, scopes(locked), actor=actor, at=at)[0]
+
+
+def publish_changes(
+    *,
+    authority: CertificateAuthority,
+    certificates: Iterable[Certificate],
+    actor: str,
+    at: dt.datetime,
+) -> RevocationList:
+    """As `publish`, after these certificates were revoked or released: of the partitions only
+    theirs."""
+    with transaction.atomic():
+        locked = lock(authority)
+        digests = [certificate.sha256 for certificate in certificates]
+        touched = set(partitions_of(locked, digests).values()) if locked.crl_partitions else set()
+        wanted = [one for one in scopes(locked) if not one.partition or one.partition in touched]
+        return crl_publication.publish(locked, wanted, actor=actor, at=at)[0]
 
 
 def publish_due(*, at: dt.datetime, actor: str = "signet") -> list[RevocationList]:
-    """Publish for every CA whose newest CRL has lived half its life, or that has none.
+    """Publish every CRL whose newest has lived half its life, or that has none.
 
     Several processes may call it at once: who comes second finds nothing due. CAs that have
     expired or whose key is elsewhere are left alone. One that cannot publish is written to the log
@@ -45,14 +100,45 @@ def publish_due(*, at: dt.datetime, actor: str = "signet") -> list[RevocationLis
     able = CertificateAuthority.objects.filter(
         certificate__not_after__gte=at, certificate__key__isnull=False
     )
-    published = [_publish_or_log(authority, actor=actor, at=at) for authority in able]
-    return [crl for crl in published if crl is not None]
+    return [crl for authority in able for crl in _publish_or_log(authority, actor=actor, at=at)]
 
 
-def latest(authority: CertificateAuthority) -> RevocationList | None:
-    """The newest CRL of a CA, or None before its first; its DER is read when it is asked for."""
-    crls = RevocationList.objects.filter(authority=authority)
-    return crls.defer("der").order_by("-number").first()
+@audit.refusals("crl.configure")
+def configure(
+    *,
+    actor: str,
+    authority: CertificateAuthority,
+    crl_partitions: int,
+    has_delta_crls: bool,
+    at: dt.datetime,
+) -> CertificateAuthority:
+    """Say which CRLs a CA publishes besides the one of everything, and publish them all.
+
+    `crl_partitions` (0 for none) decides what certificates issued from now on name. Writes an audit
+    entry and announces a change. Refuses (AuthorityError) a CA whose key is not here, fewer
+    partitions than unexpired certificates name, and addresses that another CA's CRL has;
+    (RequestError) more than 256 partitions.
+    """
+    if not 0 <= crl_partitions <= MOST_PARTITIONS:
+        raise RequestError(f"A CA has 0 to {MOST_PARTITIONS} partitions.")
+    with transaction.atomic():
+        locked = lock(authority)
+        locked.crl_partitions, locked.has_delta_crls = crl_partitions, has_delta_crls
+        _refuse_taken_addresses(locked)
+        _refuse_lost_partitions(locked, at=at)
+        locked.save(update_fields=["crl_partitions", "has_delta_crls"])
+        audit.record(
+            actor=actor,
+            action="crl.configured",
+            target=f"CA {locked.slug}",
+            detail={"partitions": crl_partitions, "deltas": has_delta_crls},
+            at=at,
+        )
+        crl_publication.publish(locked, scopes(locked), actor=actor, at=at)
+    return locked
+
+
+# --- Questions ------------------------------------------------------------------------------
 
 
 def is_due(crl: RevocationList | None, *, at: dt.datetime) -> bool:
@@ -74,95 +160,57 @@ def lock(authority: CertificateAuthority) -> CertificateAuthority:
     return CertificateAuthority.objects.select_for_update(no_key=True).get(pk=authority.pk)
 
 
+# --- What is due ----------------------------------------------------------------------------
+
+
 def _publish_or_log(
     authority: CertificateAuthority, *, actor: str, at: dt.datetime
-) -> RevocationList | None:
+) -> list[RevocationList]:
     try:
         return _publish_if_due(authority, actor=actor, at=at)
     except Exception:  # whatever is wrong with one CA, the next one's CRL must not run out
         logger.exception("The CRL of %s cannot be published", authority.slug)
-        return None
+        return []
 
 
 def _publish_if_due(
     authority: CertificateAuthority, *, actor: str, at: dt.datetime
-) -> RevocationList | None:
-    if not is_due(latest(authority), at=at):
-        return None
+) -> list[RevocationList]:
+    if not _due(authority, at):
+        return []
     with transaction.atomic():
         locked = lock(authority)
-        if not is_due(latest(locked), at=at):
-            return None
-        return _publish(locked, actor=actor, at=at)
+        due = _due(locked, at)
+        return crl_publication.publish(locked, due, actor=actor, at=at) if due else []
 
 
-def _publish(locked: CertificateAuthority, *, actor: str, at: dt.datetime) -> RevocationList:
-    if locked.certificate.key is None:
-        raise AuthorityError(f"{locked} cannot sign a CRL: its key is not kept here.")
-    previous = latest(locked)
-    revoked = list(_revoked(locked, previous).values_list(*ENTRY))
-    this_update = at.astimezone(dt.UTC).replace(microsecond=0)
-    number = locked.next_crl_number
-    builder = _builder(locked, number=number, this_update=this_update, revoked=revoked)
-    signed = keys.sign_revocation_list(builder, key=locked.certificate.key)
-    CertificateAuthority.objects.filter(pk=locked.pk).update(next_crl_number=number + 1)
-    crl = RevocationList.objects.create(
-        authority=locked,
-        number=number,
-        this_update=this_update,
-        next_update=this_update + LIFE,
-        entries=len(revoked),
-        der=signed.public_bytes(Encoding.DER),
-    )
-    audit.record(
-        actor=actor,
-        action="crl.published",
-        target=f"CRL {number} of {locked.slug}",
-        detail={"entries": len(revoked), "next_update": crl.next_update.isoformat()},
-        at=at,
-    )
-    announce_change()
-    return crl
+def _due(authority: CertificateAuthority, at: dt.datetime) -> list[Scope]:
+    """A delta is renewed with its full CRL, and between two of those by itself."""
+    known = newest(authority)
+    due = {one for one in scopes(authority) if is_due(known.get(one), at=at)}
+    if EVERYTHING in due and authority.has_delta_crls:
+        due.add(CHANGES)
+    return [one for one in scopes(authority) if one in due]
 
 
-ENTRY = ("serial", "revoked_at", "revocation_reason")
+# --- What is refused ------------------------------------------------------------------------
 
 
-def _revoked(
-    authority: CertificateAuthority, previous: RevocationList | None
-) -> QuerySet[Certificate]:
-    revoked = Certificate.objects.revoked().filter(authority=authority).order_by("revoked_at", "pk")
-    return revoked.filter(not_after__gte=previous.this_update) if previous else revoked
+def _refuse_taken_addresses(authority: CertificateAuthority) -> None:
+    """A CA may be called like another one's partition: "issuing-2"."""
+    wanted = {file_name(authority, scope).removesuffix(".crl") for scope in scopes(authority)}
+    others = CertificateAuthority.objects.exclude(pk=authority.pk)
+    taken = others.filter(slug__in=wanted, slug__startswith=f"{authority.slug}-").first()
+    if taken is not None:
+        raise AuthorityError(f"/crl/{taken.slug}.crl is the address of the CRL of {taken}.")
 
 
-def _builder(
-    authority: CertificateAuthority,
-    *,
-    number: int,
-    this_update: dt.datetime,
-    revoked: list[tuple[str, dt.datetime, str]],
-) -> x509.CertificateRevocationListBuilder:
-    issuer = x509.load_der_x509_certificate(bytes(authority.certificate.der))
-    key_id = tbs.key_identifier(issuer)
-    # All entries at once, by the constructor: adding them one by one takes quadratic time.
-    entries = x509.CertificateRevocationListBuilder(
-        revoked_certificates=[_entry(serial, at, reason) for serial, at, reason in revoked]
-    )
-    return (
-        entries.issuer_name(issuer.subject)
-        .last_update(this_update)
-        .next_update(this_update + LIFE)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), critical=False
-        )
-        .add_extension(x509.CRLNumber(number), critical=False)
-    )
-
-
-def _entry(serial: str, at: dt.datetime, reason: str) -> x509.RevokedCertificate:
-    """RFC 5280, 5.3.1: no reason is not written as a reason."""
-    builder = x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(at)
-    if reason != RevocationReason.UNSPECIFIED:
-        flag = x509.CRLReason(x509.ReasonFlags(reason))
-        builder = builder.add_extension(flag, critical=False)
-    return builder.build()
+def _refuse_lost_partitions(authority: CertificateAuthority, *, at: dt.datetime) -> None:
+    issued = Certificate.objects.filter(authority=authority, not_after__gte=at).order_by()
+    for der in issued.values_list("der", flat=True).iterator(chunk_size=BATCH):
+        partition = crl_tbs.partition_in(bytes(der), authority.slug)
+        if partition > authority.crl_partitions:
+            raise AuthorityError(
+                f"Unexpired certificates name partition {partition}, so {authority} must keep at "
+                f"least {partition} partitions."
+            )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q
-from django.db.models.functions import TruncMonth, TruncWeek
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from pki.admin.authorities import TREE, crl_badge, newest_crl_of, with_newest_crl
+from pki.admin.authorities import (
+    TREE,
+    crl_badge,
+    newest_crl_of,
+    standing_badge,
+    with_newest_crl,
+)
 from pki.admin.columns import (
     SOON,
     admin_url,
@@ -22,13 +27,21 @@ from pki.admin.columns import (
     day_with_distance,
     distance,
     list_url,
-    status_badge,
 )
-from pki.models import AuditEntry, Certificate, CertificateAuthority, Endpoint, Invitation, User
-from pki.permissions import may_issue
+from pki.models import (
+    AuditEntry,
+    Certificate,
+    CertificateAuthority,
+    CertificationRequest,
+    Endpoint,
+    Invitation,
+    User,
+)
+from pki.permissions import may_issue, may_see_requests
 from pki.querysets import valid_at
 
 MONTHS, WEEKS = 13, 12  # what is issued today expires in the thirteenth
+CA_SOON = dt.timedelta(days=90)  # to succeed a CA takes longer than to renew a certificate
 PEOPLE_SHOWN, AUDIT_SHOWN = 6, 8
 
 
@@ -53,10 +66,12 @@ class Bar:
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that wants a hand, and where to lend it."""
+    """Something that wants a hand, and where to lend it; `tone` is bad or warn."""
 
     text: str
     url: str
+    tone: str = "bad"
+    icon: str = "warning"
 
 
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +81,7 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["now"] = now
     if user.has_perm("pki.view_certificate"):
         context["numbers"] = numbers(at=now)
+        context["weeks"] = expiries_by_week(at=now)
         context["expiries"] = expiries_by_month(at=now)
         context["issues"] = issues_by_week(at=now)
     if user.has_perm("pki.view_certificateauthority"):
@@ -78,6 +94,9 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm("pki.view_auditentry"):
         context["entries"] = list(AuditEntry.objects.all()[:AUDIT_SHOWN])
         context["audit_list_url"] = list_url(AuditEntry)
+    if may_see_requests(user):
+        context["waiting"] = requests_waiting()
+    context["numbers"] = [*_to_do(context), *context.get("numbers", [])]
     context["may_issue"] = may_issue(user)
     context["add_certificate_url"] = list_url(Certificate, "add")
     context["add_person_url"] = list_url(User, "add") if user.has_perm("pki.add_user") else None
@@ -92,10 +111,10 @@ def numbers(*, at: dt.datetime) -> list[Number]:
     valid = valid_at(at)
     soon = valid & Q(not_after__lt=at + SOON)
     counted = Certificate.objects.of_people().aggregate(
-        valid=Count("pk", filter=valid),
-        soon=Count("pk", filter=soon),
-        expired=Count("pk", filter=Q(revoked_at__isnull=True, not_after__lt=at)),
-        revoked=Count("pk", filter=Q(revoked_at__isnull=False)),
+        valid=Count("owner", filter=valid),
+        soon=Count("owner", filter=soon),
+        expired=Count("owner", filter=Q(revoked_at__isnull=True, not_after__lt=at)),
+        revoked=Count("owner", filter=Q(revoked_at__isnull=False)),
     )
     people: dict[str, str | int] = {"holder": "people"}
     return [
@@ -118,6 +137,19 @@ def numbers(*, at: dt.datetime) -> list[Number]:
     ]
 
 
+def _to_do(context: dict[str, Any]) -> list[Number]:
+    """What waits for somebody, from what was looked up already."""
+    found = []
+    if (waiting := context.get("waiting")) is not None:
+        url = list_url(CertificationRequest, state="waiting")
+        found.append(Number("Requests waiting", waiting, url, "inbox", "warn" if waiting else ""))
+    if (rows := context.get("authorities")) is not None:
+        due = sum(row["due"] for row in rows)
+        url = list_url(CertificateAuthority)
+        found.append(Number("CRLs due", due, url, "playlist_remove", "warn" if due else ""))
+    return found
+
+
 def _list(**query: str | int) -> str:
     return list_url(Certificate, **query)
 
@@ -126,32 +158,26 @@ def expiries_by_month(*, at: dt.datetime) -> list[Bar]:
     """Valid certificates of people by the month they expire in: this month and twelve more."""
     first = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     months = [_months_after(first, number) for number in range(MONTHS + 1)]
-    rows = (
-        Certificate.objects.of_people()
-        .active(at)
-        .filter(not_after__lt=months[-1])
-        .order_by()
-        .annotate(slot=TruncMonth("not_after"))
-        .values_list("slot")
-        .annotate(number=Count("pk"))
-    )
-    return _bars(months[:-1], rows, label="%b", title="%B %Y")
+    rows = Certificate.objects.of_people().active(at)
+    return _bars(months, rows, "not_after", label="%b", title="%B %Y")
+
+
+def expiries_by_week(*, at: dt.datetime) -> list[Bar]:
+    """Valid certificates of people by the week they expire in: this one and eleven more."""
+    weeks = [_monday(at) + dt.timedelta(weeks=number) for number in range(WEEKS + 1)]
+    rows = Certificate.objects.of_people().active(at)
+    return _bars(weeks, rows, "not_after", label="%-d %b", title="week of %-d %B %Y")
 
 
 def issues_by_week(*, at: dt.datetime) -> list[Bar]:
     """Certificates of people by the week they were issued in: the last twelve, this one last."""
-    monday = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    monday -= dt.timedelta(days=monday.weekday())
-    weeks = [monday - dt.timedelta(weeks=number) for number in reversed(range(WEEKS))]
-    rows = (
-        Certificate.objects.of_people()
-        .filter(issued_at__gte=weeks[0])
-        .order_by()
-        .annotate(slot=TruncWeek("issued_at"))
-        .values_list("slot")
-        .annotate(number=Count("pk"))
-    )
-    return _bars(weeks, rows, label="%-d %b", title="week of %-d %B %Y")
+    weeks = [_monday(at) - dt.timedelta(weeks=number) for number in reversed(range(-1, WEEKS))]
+    rows = Certificate.objects.of_people()
+    return _bars(weeks, rows, "issued_at", label="%-d %b", title="week of %-d %B %Y")
+
+
+def _monday(at: dt.datetime) -> dt.datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0) - dt.timedelta(days=at.weekday())
 
 
 def _months_after(first: dt.datetime, number: int) -> dt.datetime:
@@ -160,19 +186,34 @@ def _months_after(first: dt.datetime, number: int) -> dt.datetime:
 
 
 def _bars(
-    slots: list[dt.datetime], rows: Iterable[tuple[Any, ...]], *, label: str, title: str
+    limits: list[dt.datetime],
+    rows: QuerySet[Certificate],
+    column: str,
+    *,
+    label: str,
+    title: str,
 ) -> list[Bar]:
-    counted = {slot.date(): number for slot, number in rows}
+    """One bar from each limit to the next, counted in one query of ranges, which an index answers."""
+    parts = [
+        rows.filter(**{f"{column}__gte": begin, f"{column}__lt": end})
+        .order_by()
+        .annotate(slot=Value(slot))
+        .values("slot")
+        .annotate(number=Count("*"))
+        .values_list("slot", "number")
+        for slot, (begin, end) in enumerate(pairwise(limits))
+    ]
+    counted = dict(parts[0].union(*parts[1:], all=True))
     highest = max(counted.values(), default=0) or 1
     return [
         Bar(
-            label=f"{slot:{label}}",
+            label=f"{begin:{label}}",
             value=value,
             percent=round(100 * value / highest),
-            title=f"{slot:{title}}: {value}",
+            title=f"{begin:{title}}: {value}",
         )
-        for slot in slots
-        for value in [counted.get(slot.date(), 0)]
+        for slot, begin in enumerate(limits[:-1])
+        for value in [counted.get(slot, 0)]
     ]
 
 
@@ -187,13 +228,16 @@ def authorities(*, at: dt.datetime) -> list[dict[str, Any]]:
             "name": row.name,
             "url": admin_url(row),
             "is_root": row.is_root,
-            "state": status_badge(row.certificate, at=at),
+            "state": standing_badge(row, at=at),
             "expires": day_with_distance(row.certificate.not_after, at=at),
-            "crl": crl_badge(crl, at=at),
+            "crl": crl_badge(crl, at=at, is_ours=row.certificate.key_id is not None),
             "crl_number": crl.number if crl else None,
             "next": distance(crl.next_update, at=at) if crl else "",
-            "stale": crl is None or crl.is_stale_at(at),
-            "ends_soon": row.certificate.not_after < at + SOON,
+            "is_ours": row.certificate.key_id is not None,
+            "due": crl.is_due_at(at) if crl else row.certificate.key_id is not None,
+            "stale": crl.is_stale_at(at) if crl else row.certificate.key_id is not None,
+            "ends_soon": at < row.certificate.not_after < at + CA_SOON,
+            "days": (row.certificate.not_after - at).days,
         }
         for row, crl in ((row, newest_crl_of(row)) for row in found)
     ]
@@ -253,16 +297,30 @@ def people_without_certificate(*, at: dt.datetime) -> list[dict[str, Any]]:
     ]
 
 
+def requests_waiting() -> int:
+    waiting = CertificationRequest.State.WAITING
+    return CertificationRequest.objects.filter(state=waiting).count()
+
+
 def alerts(context: dict[str, Any]) -> list[Alert]:
     """What cannot wait, from what was looked up already."""
     found = []
     for row in context.get("authorities", []):
         if row["stale"]:
             text = f"{row['name']}: the CRL is out of date, so strict clients refuse everybody."
+            if not row["is_ours"]:
+                text = f"{row['name']}: the imported CRL is out of date. Import a newer one."
             found.append(Alert(text, row["url"]))
         if row["ends_soon"]:
-            text = f"{row['name']}: its certificate expires within {SOON.days} days."
-            found.append(Alert(text, row["url"]))
+            text = f"{row['name']}: its certificate expires in {row['days']} days."
+            tone = "bad" if row["days"] < SOON.days else "warn"
+            found.append(Alert(text, row["url"], tone))
+    if waiting := context.get("waiting"):
+        text = (
+            f"{waiting} request{'s' if waiting > 1 else ''} for certificates: waiting for approval."
+        )
+        url = list_url(CertificationRequest, state="waiting")
+        found.append(Alert(text, url, "warn", "inbox"))
     ending = [row for row in context.get("endpoints", []) if row["ends_soon"]]
     if ending:
         names = " and ".join(row["name"] for row in ending)

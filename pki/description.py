@@ -27,6 +27,15 @@ def serial_digits(text: str) -> str:
     return sha256_digits(text).lstrip("0")
 
 
+def partition_of(serial: int | str, partitions: int) -> int:
+    """Which of a CA's partitioned CRLs tells of a serial number (a number, or hexadecimal digits as
+    our rows hold them): 1 to `partitions`, and 0 where there is one CRL of everything."""
+    if not partitions:
+        return 0
+    number = int(serial, 16) if isinstance(serial, str) else serial
+    return 1 + number % partitions
+
+
 def sha256_digits(text: str) -> str:
     """A fingerprint as somebody typed it, with or without colons, the way our rows hold it."""
     return "".join(text.replace(":", "").split()).lower()

@@ -14,16 +14,17 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.forms.models import model_to_dict
 
-from pki import audit, authorities, issuance, keys, profiles
+from pki import audit, server_certificates
 from pki.changes import announce_change
 from pki.errors import RequestError
-from pki.models import LONGEST_DEVICE, Certificate, Endpoint
+from pki.models import Certificate, Endpoint
 
 CHANGEABLE = frozenset(
     field.name for field in Endpoint._meta.concrete_fields if field.name not in {"id", "name"}
 )
 
 
+@audit.refusals("endpoint.create")
 def create_endpoint(*, actor: str, endpoint: Endpoint, at: dt.datetime) -> Endpoint:
     """Write a new endpoint; the server opens it within half a second.
 
@@ -37,6 +38,7 @@ def create_endpoint(*, actor: str, endpoint: Endpoint, at: dt.datetime) -> Endpo
     return endpoint
 
 
+@audit.refusals("endpoint.change")
 def change_endpoint(
     *, actor: str, endpoint: Endpoint, changes: Mapping[str, Any], at: dt.datetime
 ) -> Endpoint:
@@ -61,6 +63,7 @@ def change_endpoint(
     return row
 
 
+@audit.refusals("endpoint.renew_certificate")
 def renew_certificate(
     *, actor: str, endpoint: Endpoint, hosts: Sequence[str], at: dt.datetime
 ) -> Certificate:
@@ -70,13 +73,36 @@ def renew_certificate(
     without TLS (RequestError), and what `issuance.prepare` refuses; then nothing is changed.
     """
     with transaction.atomic():
-        row = _locked(endpoint)
-        if not row.tls:
-            raise RequestError(f"Endpoint {row} has no TLS, so it needs no certificate.")
-        certificate = _issue(actor=actor, hosts=hosts, at=at)
-        row.certificate = certificate
-        row.save(update_fields=["certificate"])
-        _record("endpoint.changed", row, actor=actor, detail={"hosts": list(hosts)}, at=at)
+        row = _locked_with_tls(endpoint)
+        certificate = server_certificates.issue(actor=actor, hosts=hosts, at=at)
+        _put_in_force(row, certificate, actor=actor, detail={"hosts": list(hosts)}, at=at)
+    return certificate
+
+
+@audit.refusals("endpoint.import_certificate")
+def import_certificate(
+    *,
+    actor: str,
+    endpoint: Endpoint,
+    data: bytes,
+    password: str | None,
+    at: dt.datetime,
+    chain: bytes = b"",
+) -> Certificate:
+    """Put a server certificate from elsewhere in force, with its key: a PEM or PKCS #12 file.
+
+    `chain` is a file with the CAs above it, where `data` does not have them; all of them are sent
+    in handshakes, but for the root. The certificate before stays valid. Writes audit entries and
+    announces the change. Refuses an endpoint without TLS (RequestError), and what
+    `server_certificates.bring_in` refuses; then nothing is changed.
+    """
+    with transaction.atomic():
+        row = _locked_with_tls(endpoint)
+        certificate = server_certificates.bring_in(
+            actor=actor, data=data, password=password, chain=chain, at=at
+        )
+        detail = {"subject": certificate.subject, "sha256": certificate.sha256}
+        _put_in_force(row, certificate, actor=actor, detail=detail, at=at)
     return certificate
 
 
@@ -137,6 +163,13 @@ def _locked(endpoint: Endpoint) -> Endpoint:
     return row
 
 
+def _locked_with_tls(endpoint: Endpoint) -> Endpoint:
+    row = _locked(endpoint)
+    if not row.tls:
+        raise RequestError(f"Endpoint {row} has no TLS, so it needs no certificate.")
+    return row
+
+
 def _require_sound(endpoint: Endpoint) -> None:
     sentences = [sentence for _, sentence in faults(model_to_dict(endpoint))]
     try:
@@ -158,18 +191,17 @@ def _save(endpoint: Endpoint, **how: Any) -> None:
         ) from None
 
 
-def _issue(*, actor: str, hosts: Sequence[str], at: dt.datetime) -> Certificate:
-    return issuance.issue(
-        issuance.prepare(
-            actor=actor,
-            authority=authorities.require_issuing(at=at),
-            profile=profiles.SERVER.name,
-            key=keys.create_key(algorithm="p256"),
-            hosts=hosts,
-            device=",".join(hosts)[:LONGEST_DEVICE],
-            at=at,
-        )
-    )
+def _put_in_force(
+    row: Endpoint,
+    certificate: Certificate,
+    *,
+    actor: str,
+    detail: dict[str, Any],
+    at: dt.datetime,
+) -> None:
+    row.certificate = certificate
+    row.save(update_fields=["certificate"])
+    _record("endpoint.changed", row, actor=actor, detail=detail, at=at)
 
 
 def _record(

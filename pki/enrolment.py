@@ -1,33 +1,56 @@
-"""Enrolment: invite a person with a one-time link, and redeem the link for a certificate."""
+"""Enrolment: invite a person with a one-time link, and redeem the link for a certificate.
+
+The key is made here and handed over once (`redeem`), or it stays with the person, who sends a CSR
+(`redeem_with_csr`). Either way the link is used up with it.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
 import secrets
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.db import transaction
-from django.utils.text import slugify
+from django.utils.crypto import salted_hmac
 
-from pki import audit, authorities, handout, issuance, names, people, profiles
-from pki.errors import InvitationError, RequestError
+from pki import (
+    audit,
+    authorities,
+    catalogue,
+    certification,
+    handout,
+    issuance,
+    names,
+    people,
+    permissions,
+    profiles,
+)
+from pki.errors import InvitationError, PKIError, ProfileError, RequestError, StateError
 from pki.handout import Format, Handout
-from pki.models import Certificate, Invitation, User
+from pki.models import Certificate, CertificateProfile, CertificationRequest, Invitation, User
 
 LINK_LIFETIME = dt.timedelta(hours=24)
+FETCH_LIFETIME = dt.timedelta(hours=24)  # how long an answer may be fetched again
+USED = "This enrolment link has been used. Ask for a new one if the file did not arrive."
 
 
 @dataclass(frozen=True)
 class Enrolled:
-    """A certificate just issued, and the file that holds it (and its key, if we made it)."""
+    """A certificate just issued, and the file that holds it (and its key, if we made it).
+
+    `differences` are sentences: what a CSR asked for and the certificate does not have.
+    """
 
     certificate: Certificate
     handout: Handout
+    differences: tuple[str, ...] = ()
 
 
+@audit.refusals("invitation.create")
 def invite(
     *,
     actor: str,
@@ -36,18 +59,26 @@ def invite(
     at: dt.datetime,
     asked_with: int | None = None,
     lifetime: dt.timedelta = LINK_LIFETIME,
+    once: str = "",
 ) -> tuple[Invitation, str]:
     """Make a one-time enrolment link; returns its row and the token, which is kept nowhere.
 
     `asked_with` is the id of the certificate that the actor is known by; when that is revoked, the
-    link ends.
+    link ends. Called again with what stood in `once` of the same form, it makes no other link and
+    returns the first one, so that a page may be sent twice.
 
-    Refuses (RequestError) a disabled account and an empty or overlong device name.
+    Refuses (RequestError) a disabled account and an empty or overlong device name; StateError where
+    the link of `once` was used or has ended.
     """
     if not user.is_active:
         raise RequestError(f"The account of {user.username} is disabled.")
     device = names.clean_device(device)
-    token = secrets.token_urlsafe(24)
+    token = _token_of(actor, user, device, once) if once else secrets.token_urlsafe(24)
+    earlier = Invitation.objects.filter(token_sha256=_hash(token)).first()
+    if earlier is not None:
+        if not Invitation.objects.open(at).filter(pk=earlier.pk).exists():
+            raise StateError("This link was made before and has been used since. Make a new one.")
+        return earlier, token
     with transaction.atomic():
         invitation = Invitation.objects.create(
             token_sha256=_hash(token),
@@ -68,22 +99,52 @@ def invite(
     return invitation, token
 
 
+def new_once() -> str:
+    """For a form that makes one link, however often it is sent."""
+    return secrets.token_urlsafe(16)
+
+
+def _token_of(actor: str, user: User, device: str, once: str) -> str:
+    """The same token for the same form; nobody can guess it who lacks the server's secret."""
+    asked = "\0".join((actor, str(user.pk), device, once))
+    digest = salted_hmac("pki.enrolment.once", asked, algorithm="sha256").digest()
+    return urlsafe_b64encode(digest[:24]).decode()
+
+
 def find(*, token: str, at: dt.datetime) -> Invitation:
     """The open invitation behind a token; else InvitationError with what to do."""
-    invitation = Invitation.objects.select_related("user").filter(token_sha256=_hash(token)).first()
-    if invitation is None:
-        raise InvitationError("This enrolment link is not known. Check that you copied all of it.")
+    invitation = _behind(token)
     if invitation.redeemed_at:
-        raise InvitationError(
-            "This enrolment link has been used. Ask for a new one if the file did not arrive."
-        )
-    if not invitation.user.is_active:
-        raise InvitationError("The account that this link is for has been disabled.")
+        raise InvitationError(USED)
+    _require_account(invitation)
     if invitation.expires_at <= at:
         raise InvitationError(
             "This enrolment link is too old. Ask your administrator for a new one."
         )
+    _require_maker(invitation, invitation.user)
     return invitation
+
+
+def _behind(token: str) -> Invitation:
+    rows = Invitation.objects.select_related("user", "asked_with")
+    invitation = rows.filter(token_sha256=_hash(token)).first()
+    if invitation is None:
+        raise InvitationError("This enrolment link is not known. Check that you copied all of it.")
+    return invitation
+
+
+def _require_account(invitation: Invitation) -> None:
+    if not invitation.user.is_active:
+        raise InvitationError("The account that this link is for has been disabled.")
+
+
+def _require_maker(invitation: Invitation, user: User) -> None:
+    """Whoever made a link for somebody who opens the console by now has it in their hands too."""
+    if not permissions.is_sound_link(invitation.created_by, user):
+        raise InvitationError(
+            "Whoever made this enrolment link may make none for you now. Ask an administrator for "
+            "a new one."
+        )
 
 
 def needs_console_password(user: User) -> bool:
@@ -91,6 +152,13 @@ def needs_console_password(user: User) -> bool:
     return user.is_staff and not user.has_usable_password()
 
 
+def needs_approval() -> bool:
+    """Whether somebody approves each certificate of a person, so that no key is made here for it."""
+    rows = CertificateProfile.objects.filter(name=profiles.PERSON.name, approvals__gte=1)
+    return rows.exists()
+
+
+@audit.refusals("enrolment.redeem")
 def redeem(
     *,
     token: str,
@@ -103,19 +171,17 @@ def redeem(
 
     Two browsers that redeem at once: one gets the file, the other InvitationError. Sets the
     console password of an admin who has none. Nothing that was handed out stays here.
+
+    Refuses (InvitationError) the link of somebody who opens the console by now, unless they made it
+    themselves or its maker may issue for them.
     """
     invitation = find(token=token, at=at)
     user = invitation.user
     # Slow, and so before the transaction: SQLite has one write lock for everybody.
-    hashed = (
-        people.hash_console_password(user=user, password=console_password or "")
-        if needs_console_password(user)
-        else None
-    )
+    hashed = _hashed(user, console_password)
     key = handout.make_key()
     with transaction.atomic():
-        if not Invitation.objects.open(at).filter(pk=invitation.pk).update(redeemed_at=at):
-            raise InvitationError("This enrolment link has been used.")
+        _use_up(invitation, at=at)
         if hashed is not None:
             people.put_console_password(actor=user.username, user=user, hashed=hashed, at=at)
         enrolled = _issue_and_pack(
@@ -131,6 +197,136 @@ def redeem(
     return enrolled
 
 
+@audit.refusals("enrolment.redeem")
+def redeem_with_csr(
+    *,
+    token: str,
+    csr: x509.CertificateSigningRequest,
+    console_password: str | None = None,
+    at: dt.datetime,
+) -> CertificationRequest:
+    """Turn an open invitation into a request for the key of a CSR, issued or waiting; once.
+
+    Asked again with the same key it returns the same request, for whoever lost the answer. The
+    console password of an admin who has none is set once the certificate is issued. Refuses
+    (InvitationError) another key on a used link and the links that `redeem` refuses, and what
+    `certification.submit` refuses; then the link stays as it was.
+    """
+    earlier = _answered(token=token, spki=certification.spki_of(csr), at=at)
+    if earlier is not None:
+        return earlier
+    invitation = find(token=token, at=at)
+    hashed = _hashed(invitation.user, console_password)
+    try:
+        return _submit(invitation, csr, hashed, at=at)
+    except InvitationError:  # used since: the same page may have sent its request twice at once
+        earlier = _answered(token=token, spki=certification.spki_of(csr), at=at)
+        if earlier is None:
+            raise
+        return earlier
+
+
+def request_behind(*, token: str, at: dt.datetime) -> CertificationRequest | None:
+    """What became of a link that was redeemed with a CSR; None while it is open.
+
+    Refuses (InvitationError) a link that was used otherwise, and one whose request was decided
+    more than a day ago.
+    """
+    invitation = _behind(token)
+    rows = CertificationRequest.objects.select_related("certificate", "owner", "profile")
+    request = rows.filter(invitation=invitation).first()
+    if request is None:
+        find(token=token, at=at)
+        return None
+    _require_account(invitation)
+    if request.decided_at is not None and request.decided_at + FETCH_LIFETIME <= at:
+        raise InvitationError(USED)
+    return request
+
+
+def record_refusal(*, token: str, error: PKIError) -> None:
+    """Write down that somebody got nothing for a link, in the name of whom it was made for.
+
+    Of a link that is not known nothing is written: who guesses may not fill the trail.
+    """
+    invitation = Invitation.objects.select_related("user").filter(token_sha256=_hash(token)).first()
+    if invitation is not None:
+        audit.record_refusal(
+            error,
+            actor=invitation.user.username,
+            action="enrolment.redeem",
+            target=f"{invitation.user.username} {invitation.device}",
+        )
+
+
+@audit.refusals("invitation.withdraw")
+def withdraw_link(*, actor: str, invitation: Invitation, at: dt.datetime) -> Invitation:
+    """End an open enrolment link at once. Writes an audit entry; the link says that it is too old.
+
+    Refuses (StateError) a link that was used or has ended.
+    """
+    with transaction.atomic():
+        if not Invitation.objects.open(at).filter(pk=invitation.pk).update(expires_at=at):
+            raise StateError("This enrolment link has been used, or has ended already.")
+        audit.record(
+            actor=actor,
+            action="invitation.withdrawn",
+            target=invitation.user.username,
+            detail={"device": invitation.device},
+            at=at,
+        )
+    invitation.refresh_from_db(fields=["expires_at"])
+    return invitation
+
+
+def _answered(*, token: str, spki: str, at: dt.datetime) -> CertificationRequest | None:
+    """The earlier request of this link with this very key."""
+    request = request_behind(token=token, at=at)
+    if request is not None and request.spki_sha256 != spki:
+        raise InvitationError(USED)
+    return request
+
+
+def _submit(
+    invitation: Invitation,
+    csr: x509.CertificateSigningRequest,
+    hashed: str | None,
+    *,
+    at: dt.datetime,
+) -> CertificationRequest:
+    user = invitation.user
+    with transaction.atomic():
+        _use_up(invitation, at=at)
+        if hashed is not None:
+            people.hold_console_password(
+                actor=user.username, user=user, hashed=hashed, invitation=invitation, at=at
+            )
+        return certification.submit(
+            actor=user.username,
+            requester=user,
+            profile=profiles.PERSON.name,
+            csr=csr,
+            owner=user,
+            device=invitation.device,
+            invitation=invitation,
+            at=at,
+        )
+
+
+def _hashed(user: User, console_password: str | None) -> str | None:
+    if not needs_console_password(user):
+        return None
+    return people.hash_console_password(user=user, password=console_password or "")
+
+
+def _use_up(invitation: Invitation, *, at: dt.datetime) -> None:
+    if not Invitation.objects.open(at).filter(pk=invitation.pk).update(redeemed_at=at):
+        raise InvitationError("This enrolment link has been used.")
+    # Once more, with the link's row locked: the person may have been given the console since.
+    _require_maker(invitation, User.objects.get(pk=invitation.user_id))
+
+
+@audit.refusals("certificate.issue")
 def hand_out(
     *,
     actor: str,
@@ -139,11 +335,13 @@ def hand_out(
     format: Format,
     password: str | None,
     csr: x509.CertificateSigningRequest | None = None,
+    profile: str = profiles.PERSON.name,
     at: dt.datetime,
 ) -> Enrolled:
     """Issue a certificate to a person and pack it: with a key made now, or for their CSR's key.
 
-    Refuses what `issuance.prepare` and `handout.pack` refuse; then nothing is issued.
+    Refuses what `issuance.prepare` and `handout.pack` refuse, and (ProfileError) where certificates
+    of this profile need approval; then nothing is issued.
     """
     return _issue_and_pack(
         actor=actor,
@@ -153,6 +351,7 @@ def hand_out(
         password=password,
         key=None if csr else handout.make_key(),
         csr=csr,
+        profile=profile,
         at=at,
     )
 
@@ -166,33 +365,35 @@ def _issue_and_pack(
     password: str | None,
     key: ec.EllipticCurvePrivateKey | None,
     csr: x509.CertificateSigningRequest | None = None,
+    profile: str = profiles.PERSON.name,
     at: dt.datetime,
 ) -> Enrolled:
+    if catalogue.named(profile).approvals:
+        raise ProfileError(
+            f"Somebody must approve each certificate of profile {profile!r} here. "
+            "Request it: request_certificate, or the person's page of devices."
+        )
     with transaction.atomic():
         authority = authorities.require_issuing(at=at)
-        certificate = issuance.issue(
-            issuance.prepare(
-                actor=actor,
-                authority=authority,
-                profile=profiles.PERSON.name,
-                public_key=key.public_key() if key else None,
-                csr=csr,
-                owner=user,
-                device=device,
-                at=at,
-            )
+        prepared = issuance.prepare(
+            actor=actor,
+            authority=authority,
+            profile=profile,
+            public_key=key.public_key() if key else None,
+            csr=csr,
+            owner=user,
+            device=device,
+            at=at,
         )
+        certificate = issuance.issue(prepared)
         packed = handout.pack(
             key=key,
-            chain=[
-                x509.load_der_x509_certificate(bytes(link.der))
-                for link in (certificate, *authority.chain)
-            ],
+            chain=handout.chain_of(certificate),
             format=format,
             password=password,
-            name=slugify(f"{user.username} {device}"),
+            name=handout.file_stem(certificate),
         )
-    return Enrolled(certificate, packed)
+    return Enrolled(certificate, packed, prepared.differences)
 
 
 def _hash(token: str) -> str:

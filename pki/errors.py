@@ -4,11 +4,15 @@ PKIError                        the sentence for people is str(error)
 ├── MasterKeyError
 │   ├── MasterKeyMissingError
 │   └── MasterKeyInvalidError       unreadable, open to others, or not the one that wrapped the keys
+├── KeyBackendError                 the token that holds a key is away, locked or refuses
+├── ClockError                      the clock stands before what was already recorded
+├── StoppedError                    a long operation was stopped between two of its pieces
 ├── RequestError                    what was asked for cannot be had
 │   ├── ProfileError                the profile does not admit it
 │   ├── LintError                   RFC 5280 does not admit it
 │   ├── AuthorityError              the CA may not or cannot sign it
 │   ├── KeyReuseError               this public key already belongs to somebody else
+│   ├── StateError                  it is no longer in the state for this: decided, revoked, released
 │   ├── NotAllowedError             the actor may not do this
 │   ├── InvitationError             the enrolment link is unknown, used or too old
 │   └── BadFileError                the file is not what it should be
@@ -51,6 +55,19 @@ class MasterKeyInvalidError(MasterKeyError):
         super().__init__(f"The master key {path} {reason}.")
 
 
+class KeyBackendError(PKIError):
+    pass
+
+
+class ClockError(PKIError):
+    pass
+
+
+class StoppedError(PKIError):
+    def __init__(self, done: int, total: int) -> None:
+        super().__init__(f"Stopped after {done} of {total}. Run it again to go on.")
+
+
 class RequestError(PKIError):
     pass
 
@@ -70,6 +87,10 @@ class AuthorityError(RequestError):
 
 
 class KeyReuseError(RequestError):
+    pass
+
+
+class StateError(RequestError):
     pass
 
 

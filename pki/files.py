@@ -28,11 +28,6 @@ def read_csr(data: bytes) -> x509.CertificateSigningRequest:
     return _read(data, pem=pem, der=der, what="a certificate request", largest=LARGEST)
 
 
-def read_certificate(data: bytes) -> x509.Certificate:
-    """The first certificate of a file; refuses what is none (BadFileError)."""
-    return read_certificates(data)[0]
-
-
 def read_certificates(data: bytes) -> list[x509.Certificate]:
     """All certificates of a PEM file in its order, or the one of a DER file; at least one."""
     return _read(

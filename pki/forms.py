@@ -6,9 +6,12 @@ from typing import Any
 
 from django import forms
 
-from pki.enrolment import needs_console_password
+from pki.enrolment import needs_console_password, new_once
+from pki.files import LARGEST
 from pki.handout import PASSWORD_MINIMUM, Format
-from pki.models import LONGEST_DEVICE, RevocationReason, User
+from pki.models import LONGEST_DEVICE, CertificateProfile, RevocationReason, User
+from pki.permissions import profiles_to_ask_for
+from pki.profiles import PERSON
 
 FORMATS = [
     (Format.P12.value, "Modern: for Windows 10 and 11, Linux, and Firefox"),
@@ -19,16 +22,9 @@ FORMATS = [
 ]
 
 
-class EnrolForm(forms.Form):
-    """The enrolment page: how to pack the file, and an admin's console password."""
+class ConsolePasswordForm(forms.Form):
+    """An admin's console password, where they have none yet."""
 
-    format = forms.ChoiceField(
-        label="File format",
-        choices=FORMATS,
-        initial=Format.P12.value,
-        widget=forms.RadioSelect,
-    )
-    password = forms.CharField(min_length=PASSWORD_MINIMUM, max_length=64, widget=forms.HiddenInput)
     console_password1 = forms.CharField(
         label="Console password",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
@@ -51,6 +47,26 @@ class EnrolForm(forms.Form):
         return cleaned
 
 
+class EnrolForm(ConsolePasswordForm):
+    """The enrolment page where the key is made on the server: how to pack the file."""
+
+    field_order = ("format", "password", "console_password1", "console_password2")
+
+    format = forms.ChoiceField(
+        label="File format",
+        choices=FORMATS,
+        initial=Format.P12.value,
+        widget=forms.RadioSelect,
+    )
+    password = forms.CharField(min_length=PASSWORD_MINIMUM, max_length=64, widget=forms.HiddenInput)
+
+
+class EnrolRequestForm(ConsolePasswordForm):
+    """The enrolment page where the browser makes the key: its request."""
+
+    csr = forms.CharField(label="Certificate request", max_length=LARGEST, strip=False)
+
+
 class DeviceForm(forms.Form):
     """A new device of one's own."""
 
@@ -61,11 +77,60 @@ class DeviceForm(forms.Form):
     )
 
 
+class LinkForm(DeviceForm):
+    """A link for a new device; `once` is the same when the same page is sent again."""
+
+    once = forms.CharField(max_length=64, required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"initial": {"once": new_once()}, **kwargs})
+
+
+class RequestForm(DeviceForm):
+    """A certificate for a key made elsewhere: the request as a file, or pasted."""
+
+    field_order = ("profile", "device", "file", "pasted")
+    use_required_attribute = False
+
+    profile = forms.ModelChoiceField(
+        label="What for",
+        queryset=CertificateProfile.objects.none(),
+        to_field_name="name",
+        empty_label=None,
+        initial=PERSON.name,
+    )
+    file = forms.FileField(label="Certificate request", required=False, help_text="PEM or DER.")
+    pasted = forms.CharField(
+        label="or paste it as PEM",
+        required=False,
+        strip=False,
+        max_length=LARGEST,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "id_request_%s", **kwargs})
+        profile = self.fields["profile"]
+        assert isinstance(profile, forms.ModelChoiceField)
+        profile.queryset = profiles_to_ask_for()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not cleaned.get("file") and not cleaned.get("pasted", "").strip():
+            self.add_error("file", "Choose the certificate request, or paste it.")
+        return cleaned
+
+    def content(self) -> bytes:
+        """What was handed in."""
+        file = self.cleaned_data.get("file")
+        return bytes(file.read(LARGEST + 1)) if file else self.cleaned_data["pasted"].encode()
+
+
 class RevokeForm(forms.Form):
-    """Why a certificate is revoked."""
+    """Why a person revokes a certificate of theirs; a hold they could not release themselves."""
 
     reason = forms.ChoiceField(
         label="Reason",
-        choices=RevocationReason.for_leaves(),
+        choices=[one for one in RevocationReason.for_leaves() if one[0] != RevocationReason.HOLD],
         initial=RevocationReason.UNSPECIFIED.value,
     )

@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 from cryptography.hazmat.primitives.serialization.pkcs12 import PBES
+from django.utils.text import slugify
 
 from pki.errors import RequestError
+from pki.models import Certificate
 
 # Without 0, 1, i, l, o, u: what is read aloud or typed from another screen stays unambiguous.
 PASSWORD_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # noqa: S105 (an alphabet, not a password)
@@ -85,6 +87,28 @@ def pack(
         _encryption(format).build(password.encode()),
     )
     return Handout(f"{name}.p12", "application/x-pkcs12", content)
+
+
+def chain_of(certificate: Certificate) -> list[x509.Certificate]:
+    """A certificate of ours with those of the CAs above it, up to the root's."""
+    above = certificate.authority.chain if certificate.authority else []
+    return [x509.load_der_x509_certificate(bytes(row.der)) for row in (certificate, *above)]
+
+
+def pem_file(certificate: Certificate) -> str:
+    """A certificate and the CAs above it in one file."""
+    return "".join(pem_chain(certificate))
+
+
+def pem_chain(certificate: Certificate) -> list[str]:
+    """The same as PEM, one text for each."""
+    return [link.public_bytes(Encoding.PEM).decode() for link in chain_of(certificate)]
+
+
+def file_stem(certificate: Certificate) -> str:
+    """What a downloaded file is called, without its suffix: alice-laptop, www-example-org."""
+    names = (certificate.owner.username, certificate.device) if certificate.owner else ()
+    return slugify(" ".join(names)) or slugify(certificate.subject) or certificate.serial[:16]
 
 
 def _pem(key: ec.EllipticCurvePrivateKey | None, chain: Sequence[x509.Certificate]) -> bytes:

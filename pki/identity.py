@@ -1,7 +1,8 @@
 """Who a connection is: the face that the chat and the web pages see.
 
 What always holds here:
-  1. an identity is a certificate that this organisation issued, byte for byte (SHA-256), for a person;
+  1. an identity is a certificate that this organisation issued or adopted for a person, known byte
+     for byte (SHA-256), of which it was said then that its owner signs in with it (`signs_in`);
   2. nothing a certificate says about its bearer is believed: name and rights come from our rows;
   3. a revoked, expired or not yet valid certificate, a revoked or expired CA anywhere above it, or
      a disabled account is no identity, at any time it is asked for.
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from pki import adoption
 from pki.errors import (
     AccountDisabledError,
     CertificateExpiredError,
@@ -26,7 +28,6 @@ from pki.errors import (
     WrongPurposeError,
 )
 from pki.models import Certificate, User
-from pki.profiles import PROFILES
 from pki.querysets import CertificateQuerySet
 
 __all__ = [
@@ -66,15 +67,23 @@ class Identity:
     device: str
 
 
-def identify(*, chain: Sequence[bytes], at: dt.datetime) -> Identity:
+def identify(*, chain: Sequence[bytes], at: dt.datetime, endpoint: str | None = None) -> Identity:
     """The identity behind a client's certificate chain (DER, leaf first), in one query.
 
-    Raises the IdentityError that says why there is none. Only the leaf counts: the CAs above it
-    are ours and known.
+    An unknown certificate may become a person's where the trust store of `endpoint`, through which
+    it came, recognises people (`adoption.recognise_at`). Raises the IdentityError that says why
+    there is none. Only the leaf counts: the CAs above it are known.
     """
     if not chain or not chain[0]:
         raise NoCertificateError
-    return _find(sha256(chain[0]).hexdigest(), at)
+    digest = sha256(chain[0]).hexdigest()
+    certificate = _certificate(digest)
+    if certificate is None and endpoint is not None:
+        adoption.recognise_at(chain=chain, endpoint=endpoint, at=at)
+        certificate = _certificate(digest)
+    if certificate is None:
+        raise CertificateNotTrustedError
+    return _judge(certificate, at)
 
 
 def recheck(identity: Identity, *, at: dt.datetime) -> Identity:
@@ -82,11 +91,15 @@ def recheck(identity: Identity, *, at: dt.datetime) -> Identity:
 
     Raises the IdentityError that has befallen it since it was established.
     """
-    return _find(identity.sha256, at)
+    certificate = _certificate(identity.sha256)
+    if certificate is None:
+        raise CertificateNotTrustedError
+    return _judge(certificate, at)
 
 
 def refusals(identities: Iterable[Identity], *, at: dt.datetime) -> dict[str, IdentityError]:
-    """Those of many identities that are none any more: SHA-256 → why. One query for all."""
+    """Those of many identities that are none any more: SHA-256 → why. One query for all, and one
+    for each certificate from elsewhere."""
     wanted = {identity.sha256 for identity in identities}
     if not wanted:
         return {}
@@ -100,18 +113,16 @@ def refusals(identities: Iterable[Identity], *, at: dt.datetime) -> dict[str, Id
     return refused | {missing: CertificateNotTrustedError() for missing in wanted}
 
 
-def _find(digest: str, at: dt.datetime) -> Identity:
-    certificate = next(iter(_people_and_authorities().filter(sha256=digest)), None)
-    if certificate is None:
-        raise CertificateNotTrustedError
-    return _judge(certificate, at)
+def _certificate(digest: str) -> Certificate | None:
+    return next(iter(_people_and_authorities().filter(sha256=digest)), None)
 
 
 VALIDITY = ("revoked_at", "not_before", "not_after")
 ABOVE = ("authority__certificate", "authority__parent__certificate")
+RIGHTS = ("is_active", "is_staff", "is_superuser")
 NEEDED = (
-    *("profile", "serial", "sha256", "device", *VALIDITY),
-    *(f"owner__{field}" for field in ("username", "name", "is_staff", "is_active")),
+    *("signs_in", "serial", "sha256", "device", "is_outside", "issued_by", *VALIDITY),
+    *(f"owner__{field}" for field in ("username", "name", *RIGHTS)),
     *("authority__certificate", "authority__parent", "authority__parent__certificate"),
     "authority__parent__parent",
     *(f"{level}__{field}" for level in ABOVE for field in VALIDITY),
@@ -128,8 +139,7 @@ def _judge(certificate: Certificate, at: dt.datetime) -> Identity:
     """Numbered checks; the first that fails is the answer."""
     # 1. It says who a person is.
     owner = certificate.owner
-    profile = PROFILES.get(certificate.profile)
-    if owner is None or profile is None or not profile.is_for_people or profile.is_ca:
+    if owner is None or not certificate.signs_in:
         raise WrongPurposeError
     # 2. It is neither revoked nor outside its validity.
     status = certificate.status_at(at)
@@ -140,6 +150,9 @@ def _judge(certificate: Certificate, at: dt.datetime) -> Identity:
     # 4. The account is open.
     if not owner.is_active:
         raise AccountDisabledError
+    # 5. One from elsewhere still counts here.
+    if certificate.is_outside:
+        adoption.require_standing(certificate, owner, at=at)
     return _identity(certificate, owner)
 
 

@@ -19,16 +19,11 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
-from pkilint.loader import RFC5280CertificateDocumentLoader
-from pkilint.pkix import certificate as pkix_certificate
-from pkilint.pkix import extension as pkix_extension
-from pkilint.pkix import name as pkix_name
-from pkilint.validation import ValidationFindingSeverity, ValidatorContainer
 
-from pki import algorithms
+from pki import algorithms, compliance, constraints
 from pki.algorithms import SigningKey
 from pki.errors import LintError
-from pki.profiles import KEY_USAGES, Profile
+from pki.profiles import KEY_USAGES, Names, Profile
 
 LONGEST_BACKDATE = dt.timedelta(hours=1)
 FEWEST_SERIAL_BITS = 64
@@ -46,30 +41,26 @@ KNOWN_EXTENSIONS = {
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
     ExtensionOID.CRL_DISTRIBUTION_POINTS,
     ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
-}
-# pkilint wants a public top-level domain in these, so it refuses localhost and every internal host;
-# alternative_names and revocation_pointers look at such names instead.
-NOT_FOR_INTERNAL_HOSTS = {
-    "pkix.invalid_uri_syntax",
-    "pkix.invalid_domain_name_syntax",
-    "pkix.invalid_email_address_syntax",
+    ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.OCSP_NO_CHECK,
 }
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A twin and what it is measured against; `issuer` is None for a self-signed root."""
+    """A twin and what it is measured against; `issuer` is None for a self-signed root.
+
+    `above` are the certificates of the CAs above the issuer.
+    """
 
     twin: x509.Certificate
     profile: Profile
     issuer: x509.Certificate | None
     at: dt.datetime
+    above: tuple[x509.Certificate, ...] = ()
 
     def extension(self, kind: type[x509.ExtensionType]) -> x509.Extension | None:
-        try:
-            return self.twin.extensions.get_extension_for_class(kind)
-        except x509.ExtensionNotFound:
-            return None
+        return _extension(self.twin, kind)
 
 
 Rule = Callable[[Candidate], Iterator[str]]
@@ -91,6 +82,12 @@ def lint(candidate: Candidate) -> None:
 def is_plain_text(text: str) -> bool:
     """True for text without control, direction and invisible characters, nor spaces around it."""
     return text == text.strip() and not any(unicodedata.category(c) in HIDDEN for c in text)
+
+
+def usages_in(value: x509.KeyUsage) -> frozenset[str]:
+    """encipher_only and decipher_only may be asked for only beside key_agreement."""
+    asked = KEY_USAGES if value.key_agreement else KEY_USAGES[:7]
+    return frozenset(usage for usage in asked if getattr(value, usage))
 
 
 # --- Rules ----------------------------------------------------------------------------------
@@ -168,7 +165,7 @@ def key_usage(candidate: Candidate) -> Iterator[str]:
     if extension is None or not extension.critical:
         yield "must be present and critical"
         return
-    if _usages(extension.value) != candidate.profile.usages_of(candidate.twin.public_key()):
+    if usages_in(extension.value) != candidate.profile.usages_of(candidate.twin.public_key()):
         yield f"is not what profile {candidate.profile.name} says"
 
 
@@ -176,7 +173,7 @@ def extended_key_usage(candidate: Candidate) -> Iterator[str]:
     """RFC 5280, 4.2.1.12."""
     extension = candidate.extension(x509.ExtendedKeyUsage)
     purposes = tuple(extension.value) if extension else ()
-    if purposes != candidate.profile.extended_key_usage:
+    if purposes != candidate.profile.purposes:
         yield f"is not what profile {candidate.profile.name} says"
     if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in purposes:
         yield "names no purpose but any"
@@ -227,27 +224,64 @@ def subject(candidate: Candidate) -> Iterator[str]:
 
 
 def alternative_names(candidate: Candidate) -> Iterator[str]:
-    """RFC 5280, 4.2.1.6: a leaf has some, not critical, each well formed and said once."""
-    extension = candidate.extension(x509.SubjectAlternativeName)
+    """RFC 5280, 4.2.1.6: those of the profile, not critical, each well formed and said once."""
+    extension, wanted = candidate.extension(x509.SubjectAlternativeName), candidate.profile.names
     if extension is None:
-        if not candidate.profile.is_ca:
+        if wanted is not Names.NONE:
             yield "must be present"
         return
     names = list(extension.value)
-    if candidate.profile.is_ca or extension.critical:
-        yield "must not be critical, nor present in a CA"
+    if wanted is Names.NONE:
+        yield f"must not be present in profile {candidate.profile.name}"
+    if extension.critical:
+        yield "must not be critical"
+    if wanted is Names.EMAIL and not any(isinstance(name, x509.RFC822Name) for name in names):
+        yield "must have an e-mail address"
     if not names or len(set(names)) != len(names):
         yield "are none, or one is there twice"
     for name in names:
         yield from _name_faults(name, candidate.profile)
 
 
+def name_constraints(candidate: Candidate) -> Iterator[str]:
+    """RFC 5280, 4.2.1.10: a CA's alone, critical, and of kinds of name that verifiers know."""
+    extension = candidate.extension(x509.NameConstraints)
+    if extension is None:
+        return
+    if not candidate.profile.is_ca or not extension.critical:
+        yield "must be critical, and are for CAs alone"
+    yield from constraints.faults(extension.value)
+
+
+def names_within_constraints(candidate: Candidate) -> Iterator[str]:
+    """RFC 5280, 6.1.4 (g): what a CA above may not name, no verifier would take."""
+    extension = candidate.extension(x509.SubjectAlternativeName)
+    names = list(extension.value) if extension else []
+    for authority in (candidate.issuer, *candidate.above):
+        bound = _extension(authority, x509.NameConstraints) if authority else None
+        if bound:
+            subject = candidate.twin.subject
+            yield from constraints.beyond(bound.value, subject=subject, names=names)
+
+
+def ocsp_no_check(candidate: Candidate) -> Iterator[str]:
+    """RFC 6960, 4.2.2.2.1: an OCSP responder's alone, and not critical."""
+    extension = candidate.extension(x509.OCSPNoCheck)
+    if (extension is not None) != candidate.profile.is_for_responders:
+        yield "must be in the certificate of an OCSP responder, and there alone"
+    if extension and extension.critical:
+        yield "must not be critical"
+
+
 def revocation_pointers(candidate: Candidate) -> Iterator[str]:
     """Without them nobody outside could learn of a revocation. Plain http: RFC 5280, 8."""
     if candidate.issuer is None:
         return
-    urls = list(_urls(candidate))
-    if len(urls) != 3:
+    urls, points = list(_urls(candidate)), candidate.extension(x509.CRLDistributionPoints)
+    if candidate.profile.is_for_responders:
+        if points or len(urls) != 1:
+            yield "an OCSP responder names the certificate of its CA, and nothing else"
+    elif len(urls) != 3 or not points:
         yield "one CRL, one OCSP responder and one CA certificate must be named"
     for url in urls:
         parts = urlsplit(url)
@@ -263,18 +297,7 @@ def unknown_extensions(candidate: Candidate) -> Iterator[str]:
 
 def pkilint(candidate: Candidate) -> Iterator[str]:
     """Errors that pkilint finds; its own code names each."""
-    loader = RFC5280CertificateDocumentLoader()
-    try:
-        document = loader.load_der_document(candidate.twin.public_bytes(Encoding.DER))
-    except ValueError as error:
-        yield f"cannot be decoded: {error}"
-        return
-    for result in _validators().validate(document.root):
-        for found in result.finding_descriptions:
-            code = found.finding.code
-            is_error = found.finding.severity <= ValidationFindingSeverity.ERROR
-            if is_error and code not in NOT_FOR_INTERNAL_HOSTS:
-                yield code
+    yield from compliance.certificate_findings(candidate.twin.public_bytes(Encoding.DER))
 
 
 RULES: tuple[Rule, ...] = (
@@ -291,6 +314,9 @@ RULES: tuple[Rule, ...] = (
     key_is_not_the_issuers,
     subject,
     alternative_names,
+    name_constraints,
+    names_within_constraints,
+    ocsp_no_check,
     revocation_pointers,
     unknown_extensions,
     pkilint,
@@ -306,26 +332,13 @@ def _throw_away(algorithm: str) -> SigningKey:
     return algorithms.generate(algorithm)
 
 
-@cache
-def _validators() -> ValidatorContainer:
-    return pkix_certificate.create_pkix_certificate_validator_container(
-        pkix_certificate.create_decoding_validators(
-            pkix_name.ATTRIBUTE_TYPE_MAPPINGS, pkix_extension.EXTENSION_MAPPINGS
-        ),
-        [
-            pkix_certificate.create_issuer_validator_container([]),
-            pkix_certificate.create_validity_validator_container(),
-            pkix_certificate.create_subject_validator_container([]),
-            pkix_certificate.create_extensions_validator_container([]),
-            pkix_certificate.create_spki_validator_container([]),
-        ],
-    )
-
-
-def _usages(value: x509.KeyUsage) -> frozenset[str]:
-    """encipher_only and decipher_only may be asked for only beside key_agreement."""
-    asked = KEY_USAGES if value.key_agreement else KEY_USAGES[:7]
-    return frozenset(usage for usage in asked if getattr(value, usage))
+def _extension(
+    certificate: x509.Certificate, kind: type[x509.ExtensionType]
+) -> x509.Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind)
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _name_faults(name: x509.GeneralName, profile: Profile) -> Iterator[str]:

@@ -59,17 +59,33 @@ class User(AbstractUser):
 
 
 class PrivateKey(models.Model):
-    """A private key that the server itself uses (a CA's or an endpoint's), wrapped at rest.
+    """A private key that the server itself uses: a CA's, an OCSP responder's or an endpoint's.
 
-    `wrapped` is AES-256-GCM over PKCS #8 under a key derived from the master key whose identifier
-    is `wrapped_by`. The keys of people are never here.
+    In the database it is `wrapped`: AES-256-GCM over PKCS #8 under a key derived from the master
+    key whose identifier is `wrapped_by`. On a PKCS #11 token it never leaves it, and `handle` is
+    its URI (RFC 7512) without a PIN. The keys of people are never here.
     """
+
+    class Backend(models.TextChoices):
+        DATABASE = "database", "encrypted in the database"
+        PKCS11 = "pkcs11", "on a PKCS #11 token"
 
     spki_sha256 = models.CharField(max_length=64, unique=True)
     algorithm = models.CharField(max_length=16)
-    wrapped = models.BinaryField()
-    wrapped_by = models.CharField(max_length=16)
+    backend = models.CharField(max_length=16, choices=Backend.choices, default=Backend.DATABASE)
+    wrapped = models.BinaryField(default=b"")
+    wrapped_by = models.CharField(max_length=16, blank=True)
+    handle = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(backend="database", handle="") & ~models.Q(wrapped_by="")
+                | models.Q(backend="pkcs11", wrapped_by="") & ~models.Q(handle=""),
+                name="key_wrapped_or_on_token",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.spki_sha256[:16]}"
@@ -84,6 +100,7 @@ class RevocationReason(models.TextChoices):
     AFFILIATION_CHANGED = "affiliationChanged", "the person left or changed role"
     SUPERSEDED = "superseded", "replaced by another certificate"
     CESSATION = "cessationOfOperation", "no longer needed"
+    HOLD = "certificateHold", "on hold, and may be released"
     PRIVILEGE_WITHDRAWN = "privilegeWithdrawn", "no longer entitled"
 
     @classmethod
@@ -92,8 +109,69 @@ class RevocationReason(models.TextChoices):
         return [(reason.value, reason.label) for reason in cls if reason is not cls.CA_COMPROMISE]
 
 
+class CertificateProfile(models.Model):
+    """What a kind of certificate may contain, as the admin edits it; `pki.profiles` refuses nonsense.
+
+    Lists are JSON lists of the names that `pki.profiles` knows. Built-in rows cannot be removed.
+    """
+
+    class Purpose(models.TextChoices):
+        ROOT = "root", "root CA"
+        INTERMEDIATE = "intermediate", "CA below another"
+        OCSP = "ocsp", "OCSP responder"
+        SERVER = "server", "server"
+        PERSON = "person", "person who signs in"
+        MAIL = "mail", "e-mail of a person"
+        CODE = "code", "code signing by a person"
+
+    class Names(models.TextChoices):
+        NONE = "none", "none"
+        PERSON = "person", "e-mail address, or else the username"
+        EMAIL = "email", "e-mail address, which the person must have"
+        HOSTS = "hosts", "host names and addresses"
+
+    class Excess(models.TextChoices):
+        DROP = "drop", "leave it out and say so"
+        REFUSE = "refuse", "refuse the request and say why"
+
+    name = models.SlugField(max_length=32, unique=True)
+    label = models.CharField(max_length=64)
+    purpose = models.CharField(max_length=16, choices=Purpose.choices)
+    validity_days = models.PositiveIntegerField()
+    key_types = models.JSONField(default=list)
+    key_usage = models.JSONField(default=list)
+    extended_key_usage = models.JSONField(default=list, blank=True)
+    path_length = models.PositiveSmallIntegerField(null=True, blank=True)
+    names = models.CharField("SAN", max_length=16, choices=Names.choices, default=Names.NONE)
+    excess = models.CharField(
+        "what a request asks beyond this",
+        max_length=16,
+        choices=Excess.choices,
+        default=Excess.DROP,
+    )
+    approvals = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(2)],
+        help_text="0, 1 or 2 people besides the requester.",
+    )
+    per_person = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Valid certificates a person may have at once."
+    )
+    enabled = models.BooleanField(default=True)
+    built_in = models.BooleanField(default=False, editable=False)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.label
+
+
 class Certificate(models.Model):
-    """A certificate this organisation issued. `authority` is null for a self-signed root."""
+    """A certificate this organisation issued, or one from elsewhere that it knows (`is_outside`).
+
+    `authority` is null for a self-signed root.
+    """
 
     class Status(models.TextChoices):
         VALID = "valid"
@@ -119,6 +197,10 @@ class Certificate(models.Model):
     key = models.ForeignKey(
         PrivateKey, models.PROTECT, null=True, blank=True, related_name="certificates"
     )
+    signs_in = models.BooleanField(
+        default=False, help_text="Its owner signs in with it; said when it was issued or adopted."
+    )
+    is_outside = models.BooleanField(default=False, help_text="Issued elsewhere, and known here.")
     issued_at = models.DateTimeField(default=timezone.now)
     issued_by = models.CharField(max_length=64)
     revoked_at = models.DateTimeField(null=True, blank=True, db_index=True)
@@ -133,6 +215,15 @@ class Certificate(models.Model):
         permissions = [
             ("issue_certificate", "Can issue certificates"),
             ("revoke_certificate", "Can revoke certificates"),
+        ]
+        indexes = [
+            models.Index(fields=["-issued_at", "-id"], name="certificate_newest"),
+            models.Index(fields=["serial"], name="certificate_serial"),
+            # What the figures of the console are counted from, without reading the rows.
+            models.Index(
+                fields=["revoked_at", "not_after", "not_before", "owner"],
+                name="certificate_standing",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["authority", "serial"], name="one_serial_per_ca"),
@@ -165,8 +256,27 @@ class Certificate(models.Model):
         return colons(self.sha256)
 
 
+class PlannedRevocation(models.Model):
+    """A revocation that is carried out when its time comes."""
+
+    certificate = models.OneToOneField(Certificate, models.CASCADE, related_name="planned")
+    at = models.DateTimeField(db_index=True)
+    reason = models.CharField(max_length=32, choices=RevocationReason.choices)
+    planned_by = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["at"]
+
+    def __str__(self) -> str:
+        return f"{self.certificate} at {self.at:%Y-%m-%d %H:%M}"
+
+
 class CertificateAuthority(models.Model):
-    """A CA: a name, the certificate it signs under, and who signed that one."""
+    """A CA: a name, the certificate it signs under, and who signed that one.
+
+    One from elsewhere has its certificate here and its key there. A retired one issues nothing
+    more, but goes on publishing CRLs and answering OCSP.
+    """
 
     name = models.CharField(max_length=64, unique=True)
     slug = models.SlugField(max_length=64, unique=True)
@@ -176,7 +286,23 @@ class CertificateAuthority(models.Model):
     certificate = models.OneToOneField(
         Certificate, models.PROTECT, related_name="certified_authority"
     )
+    responder = models.OneToOneField(
+        Certificate,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="responds_for",
+        help_text="The certificate its OCSP answers are signed under (RFC 6960, 4.2.2.2).",
+    )
+    predecessor = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="successors"
+    )
+    retired_at = models.DateTimeField(null=True, blank=True)
     next_crl_number = models.PositiveBigIntegerField(default=1)
+    crl_partitions = models.PositiveSmallIntegerField(
+        default=0, validators=[MaxValueValidator(256)], help_text="0 for one CRL of everything."
+    )
+    has_delta_crls = models.BooleanField("delta CRLs", default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = CertificateAuthorityQuerySet.as_manager()
@@ -199,11 +325,38 @@ class CertificateAuthority(models.Model):
         return self.parent_id is None
 
 
+class AuthorityRequest(models.Model):
+    """A CA to be: its key is made, its CSR is out, and an outside CA has yet to sign it."""
+
+    name = models.CharField(max_length=64, unique=True)
+    slug = models.SlugField(max_length=64, unique=True)
+    key = models.OneToOneField(PrivateKey, models.PROTECT, related_name="authority_request")
+    csr = models.BinaryField()
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class RevocationList(models.Model):
-    """A published CRL. The newest of an authority is the one that counts."""
+    """A published CRL. The newest of an authority, kind and partition is the one that counts.
+
+    `partition` 0 is the CRL of everything; `base_number` is that of the full CRL a delta adds to.
+    """
+
+    class Kind(models.TextChoices):
+        FULL = "full"
+        DELTA = "delta"
 
     authority = models.ForeignKey(CertificateAuthority, models.PROTECT, related_name="crls")
     number = models.PositiveBigIntegerField()
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.FULL)
+    partition = models.PositiveSmallIntegerField(default=0)
+    base_number = models.PositiveBigIntegerField(null=True, blank=True)
     this_update = models.DateTimeField()
     next_update = models.DateTimeField()
     entries = models.PositiveIntegerField()
@@ -213,7 +366,9 @@ class RevocationList(models.Model):
         ordering = ["authority", "-number"]
         verbose_name = "CRL"
         constraints = [
-            models.UniqueConstraint(fields=["authority", "number"], name="one_crl_per_number")
+            models.UniqueConstraint(
+                fields=["authority", "kind", "partition", "number"], name="one_crl_per_number"
+            )
         ]
 
     def __str__(self) -> str:
@@ -229,10 +384,24 @@ class RevocationList(models.Model):
 
 
 class TrustStore(models.Model):
-    """A named set of trust anchors against which client certificates are verified."""
+    """A named set of trust anchors against which client certificates are verified.
+
+    `recognises` says how a certificate from elsewhere that this store trusts becomes a person.
+    """
+
+    class Recognises(models.TextChoices):
+        NOBODY = "nobody", "never, but for those an admin adopts one by one"
+        EMAIL = "email", "by its e-mail address, where one person has it"
+        SUBJECT = "subject", "by its common name, where it is a username"
 
     name = models.SlugField(max_length=64, unique=True)
     description = models.CharField(max_length=200, blank=True)
+    recognises = models.CharField(
+        "a certificate from elsewhere becomes a person",
+        max_length=16,
+        choices=Recognises.choices,
+        default=Recognises.NOBODY,
+    )
 
     class Meta:
         ordering = ["name"]
@@ -253,6 +422,8 @@ class Anchor(models.Model):
     not_after = models.DateTimeField()
     der = models.BinaryField()
     added_at = models.DateTimeField(default=timezone.now)
+    trusted_from = models.DateTimeField(null=True, blank=True)
+    trusted_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["truststore", "subject"]
@@ -355,6 +526,103 @@ class Invitation(models.Model):
         return f"{self.user} – {self.device}"
 
 
+class CertificationRequest(models.Model):
+    """A CSR (PKCS #10) on its way to a certificate: who asked, what for, and how it stands."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "waiting for approval"
+        ISSUED = "issued", "issued"
+        REJECTED = "rejected", "rejected"
+        WITHDRAWN = "withdrawn", "withdrawn"
+
+    profile = models.ForeignKey(CertificateProfile, models.PROTECT, related_name="requests")
+    owner = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="certification_requests"
+    )
+    device = models.CharField(max_length=LONGEST_DEVICE, blank=True)
+    hosts = models.JSONField(default=list, blank=True)
+    csr = models.BinaryField()
+    spki_sha256 = models.CharField("public key SHA-256", max_length=64, db_index=True)
+    differences = models.JSONField(
+        default=list, help_text="Sentences: what the CSR asks beyond the profile."
+    )
+    findings = models.JSONField(default=list, help_text="What the linter said, if anything.")
+    state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
+    requested_at = models.DateTimeField(default=timezone.now)
+    requested_by = models.CharField(max_length=64)
+    requester = models.ForeignKey(
+        User,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who asked; may not approve.",
+    )
+    invitation = models.OneToOneField(
+        Invitation, models.PROTECT, null=True, blank=True, related_name="certification_request"
+    )
+    asked_with = models.ForeignKey(
+        Certificate,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The certificate of whoever asked; once it is revoked, nothing is issued.",
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=200, blank=True, help_text="Why it was rejected.")
+    certificate = models.OneToOneField(
+        Certificate, models.PROTECT, null=True, blank=True, related_name="certification_request"
+    )
+
+    class Meta:
+        ordering = ["-requested_at", "-pk"]
+        permissions = [("decide_certificationrequest", "Can approve and reject requests")]
+
+    def __str__(self) -> str:
+        return f"request {self.pk}: {self.profile} for {self.owner or ', '.join(self.hosts)}"
+
+
+class Approval(models.Model):
+    """One person's yes to a request."""
+
+    request = models.ForeignKey(CertificationRequest, models.CASCADE, related_name="approvals")
+    approver = models.ForeignKey(User, models.PROTECT, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["at"]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "approver"], name="one_yes_per_approver")
+        ]
+
+
+class Operation(models.Model):
+    """A long operation that runs beside the console: how far it is, and how it ended."""
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        STOPPED = "stopped"
+
+    title = models.CharField(max_length=200)
+    actor = models.CharField(max_length=64)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.RUNNING)
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    outcome = models.CharField(max_length=500, blank=True)
+    is_to_stop = models.BooleanField(default=False)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, help_text="Its last sign of life.")
+
+    class Meta:
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
 class AuditEntry(models.Model):
     """One line of the audit trail, chained to the one before by a keyed hash (`pki.audit`)."""
 
@@ -376,10 +644,34 @@ class AuditEntry(models.Model):
 
 
 class AuditHead(models.Model):
-    """The last entry's number and hash; locked while one is appended. There is one row."""
+    """The last entry's number and hash; locked while one is appended. There is one row.
+
+    `at` is what the clock of this machine showed when it was last written, or later.
+    """
 
     sequence = models.PositiveBigIntegerField(default=0)
     hash = models.CharField(max_length=64, default="0" * 64)
+    at = models.DateTimeField(null=True, blank=True)
+    key_id = models.CharField(max_length=16, blank=True, help_text="Of the master key in use.")
+    former_secrets = models.JSONField(
+        default=list, help_text="Of former master keys, sealed: what entries up to a number prove."
+    )
+
+
+class AuditBacklog(models.Model):
+    """What could not be sealed into the trail when it happened, because the master key was away.
+
+    Refusals alone: a change that cannot be recorded does not happen.
+    """
+
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=64)
+    action = models.CharField(max_length=64)
+    target = models.CharField(max_length=255)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["pk"]
 
 
 class TrustVersion(models.Model):

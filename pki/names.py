@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from cryptography import x509
@@ -12,16 +13,18 @@ from django.conf import settings
 from pki import addresses, lint
 from pki.errors import ProfileError
 from pki.models import LONGEST_DEVICE, User
+from pki.profiles import Names as ProfileNames
 from pki.profiles import Profile
 
 Names = tuple[x509.Name, tuple[x509.GeneralName, ...]]
+NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 def names_of(
     profile: Profile, *, owner: User | None, common_name: str = "", hosts: Sequence[str] = ()
 ) -> Names:
     """Subject and subjectAltName: a person's from their account, a server's from its hosts (its
-    common name defaults to the first), a CA's from `common_name`.
+    common name defaults to the first), a CA's and a responder's from `common_name`.
 
     Refuses (ProfileError) what does not fit the profile, a disabled account, and text that cannot
     stand in a certificate.
@@ -29,7 +32,7 @@ def names_of(
     _refuse_misfits(profile, owner, common_name, hosts)
     try:
         if owner is not None:
-            return _person(owner)
+            return _person(profile, owner)
         if profile.is_for_servers:
             return _subject(common_name or hosts[0]), tuple(map(_host, hosts))
         return _subject(common_name), ()
@@ -59,7 +62,12 @@ def _refuse_misfits(
     profile: Profile, owner: User | None, common_name: str, hosts: Sequence[str]
 ) -> None:
     if (owner is not None) != profile.is_for_people:
-        raise ProfileError("People, and only people, get certificates that sign them in.")
+        raise ProfileError(
+            f"Profile {profile.name!r} is for a person: say for whom."
+            if profile.is_for_people
+            else f"Profile {profile.name!r} is for no person. "
+            "People, and only people, get certificates that sign them in."
+        )
     if owner is not None and not owner.is_active:
         raise ProfileError(f"The account of {owner} is disabled, so it gets no certificate.")
     if bool(hosts) != profile.is_for_servers:
@@ -68,14 +76,22 @@ def _refuse_misfits(
         raise ProfileError("A person's certificate carries their username.")
     if profile.is_ca and not common_name:
         raise ProfileError("A CA needs a name.")
+    if profile.is_for_responders and not common_name:
+        raise ProfileError("An OCSP responder needs a name.")
 
 
-def _person(owner: User) -> Names:
+def _person(profile: Profile, owner: User) -> Names:
     """The e-mail address goes where RFC 5280, 4.2.1.6 wants it. Who has none gets their own name
     again as a directoryName: it is true, and verifiers that ask for some name there take it."""
     subject = _subject(owner.username)
+    if profile.names is ProfileNames.NONE:
+        return subject, ()
     if owner.email:
         return subject, (x509.RFC822Name(owner.email),)
+    if profile.names is ProfileNames.EMAIL:
+        raise ProfileError(
+            f"Profile {profile.name!r} needs an e-mail address, and {owner} has none. Add it first."
+        )
     return subject, (x509.DirectoryName(subject),)
 
 
@@ -85,6 +101,16 @@ def _subject(common_name: str) -> x509.Name:
 
 def _host(host: str) -> x509.GeneralName:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return x509.DNSName(host)
+        return _domain(host)
+    if getattr(address, "scope_id", None):
+        raise ValueError(f"{host!r} is an address of one machine's own link")
+    return x509.IPAddress(address)
+
+
+def _domain(host: str) -> x509.DNSName:
+    """What ends in a number is an address to browsers (WHATWG URL, 3.5): 0x7f.1 is 127.0.0.1."""
+    if NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2]):
+        raise ValueError(f"{host!r} is neither a name nor an address; write it as 192.0.2.1")
+    return x509.DNSName(host)

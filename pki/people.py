@@ -14,11 +14,14 @@ from django.db import IntegrityError, transaction
 from pki import audit
 from pki.changes import announce_change
 from pki.errors import RequestError
-from pki.models import User
+from pki.models import Invitation, User
 
 CHANGEABLE = frozenset({"name", "email", "is_staff", "is_superuser", "groups"})
+# Who acts in the audit trail without being a person; see also `adoption.RECOGNISED`.
+RESERVED = frozenset({"signet", "check", "upkeep", "bootstrap", "command"})
 
 
+@audit.refusals("person.create")
 def create_person(
     *,
     actor: str,
@@ -30,8 +33,13 @@ def create_person(
 ) -> User:
     """Create a person without a password; an admin may use the whole console.
 
-    Refuses (RequestError) a username that is taken or has letters other than allowed.
+    Refuses (RequestError) a username that is taken, has letters other than allowed, or is one that
+    the audit trail calls this machine by.
     """
+    if username in RESERVED:
+        raise RequestError(
+            f"The audit trail calls this machine {username!r}. Choose another username."
+        )
     user = User(username=username, name=name, email=email, is_staff=admin, is_superuser=admin)
     user.set_unusable_password()
     try:
@@ -46,12 +54,16 @@ def create_person(
     return user
 
 
+@audit.refusals("person.change")
 def change_person(*, actor: str, user: User, changes: Mapping[str, Any], at: dt.datetime) -> User:
     """Change what is known about a person: name, email, is_staff, is_superuser, groups.
 
     Saves these fields alone, writes an audit entry and announces the change; does nothing where
-    there is none. Returns the row as it is now. Refuses (RequestError) what may not be changed
-    here, values that do not fit, and an administrator without the console.
+    there is none. Whoever is given the console, or the whole of it, loses their open enrolment
+    links: people made them who may not make them now. Returns the row as it is now.
+
+    Refuses (RequestError) what may not be changed here, values that do not fit, and an
+    administrator without the console.
     """
     if unknown := changes.keys() - CHANGEABLE:
         raise RequestError(f"This cannot be changed: {', '.join(sorted(unknown))}.")
@@ -60,6 +72,7 @@ def change_person(*, actor: str, user: User, changes: Mapping[str, Any], at: dt.
         if not changes:
             return row
         columns = [name for name in changes if name != "groups"]
+        before = row.is_staff, row.is_superuser
         for name in columns:
             setattr(row, name, changes[name])
         _require_sound(row, columns)
@@ -70,10 +83,13 @@ def change_person(*, actor: str, user: User, changes: Mapping[str, Any], at: dt.
         audit.record(
             actor=actor, action="person.changed", target=row.username, detail=detail, at=at
         )
+        if (row.is_staff, row.is_superuser) > before:
+            _end_links(row, actor=actor, at=at)
         announce_change()
     return row
 
 
+@audit.refusals("person.set_password")
 def set_console_password(*, actor: str, user: User, password: str, at: dt.datetime) -> None:
     """Set the password that opens the console, which locks every console open under the old one.
 
@@ -97,24 +113,77 @@ def put_console_password(*, actor: str, user: User, hashed: str, at: dt.datetime
 
     Refuses (RequestError) when the password is no longer the one that `user` was read with.
     """
-    with transaction.atomic():
-        unchanged = User.objects.filter(pk=user.pk, password=user.password)
-        if not unchanged.update(password=hashed):
-            raise RequestError(f"The password of {user.username} was set meanwhile. Try again.")
-        audit.record(
-            actor=actor, action="person.password_set", target=user.username, detail={}, at=at
-        )
-    user.password = hashed
+    _put(user, hashed, action="person.password_set", actor=actor, at=at)
 
 
+def hold_console_password(
+    *, actor: str, user: User, hashed: str, invitation: Invitation, at: dt.datetime
+) -> None:
+    """Keep a password that was chosen with a link aside, where it opens nothing, until the request
+    that came through this link is issued (`release_console_password`) or comes to nothing
+    (`drop_console_password`). Of several links the last one counts.
+
+    Writes an audit entry. Refuses what `put_console_password` refuses.
+    """
+    held = _held(invitation) + hashed
+    _put(user, held, action="person.password_chosen", actor=actor, at=at)
+
+
+def release_console_password(
+    *, actor: str, user: User, invitation: Invitation, at: dt.datetime
+) -> None:
+    """From now on what was chosen with this link opens the console; nothing where none is held."""
+    row = User.objects.get(pk=user.pk)
+    if row.password.startswith(_held(invitation)):
+        hashed = row.password.removeprefix(_held(invitation))
+        put_console_password(actor=actor, user=row, hashed=hashed, at=at)
+
+
+def drop_console_password(
+    *, actor: str, user: User, invitation: Invitation, at: dt.datetime
+) -> None:
+    """What was chosen with this link never opens the console; nothing where none is held."""
+    row = User.objects.get(pk=user.pk)
+    if row.password.startswith(_held(invitation)):
+        _put(row, make_password(None), action="person.password_dropped", actor=actor, at=at)
+
+
+@audit.refusals("person.disable")
 def disable_person(*, actor: str, user: User, at: dt.datetime) -> None:
     """Close the account: no certificate of this person signs in, open sockets are closed."""
     _switch(actor=actor, user=user, active=False, action="person.disabled", at=at)
 
 
+@audit.refusals("person.enable")
 def enable_person(*, actor: str, user: User, at: dt.datetime) -> None:
     """Open the account again; certificates revoked meanwhile stay revoked."""
     _switch(actor=actor, user=user, active=True, action="person.enabled", at=at)
+
+
+def _held(invitation: Invitation) -> str:
+    """A hash behind this is no password yet: Django takes none that begins with "!"."""
+    return f"!{invitation.pk}:"
+
+
+def _put(user: User, password: str, *, action: str, actor: str, at: dt.datetime) -> None:
+    with transaction.atomic():
+        unchanged = User.objects.filter(pk=user.pk, password=user.password)
+        if not unchanged.update(password=password):
+            raise RequestError(f"The password of {user.username} was set meanwhile. Try again.")
+        audit.record(actor=actor, action=action, target=user.username, detail={}, at=at)
+    user.password = password
+
+
+def _end_links(user: User, *, actor: str, at: dt.datetime) -> None:
+    for link in Invitation.objects.open(at).filter(user=user):
+        if Invitation.objects.open(at).filter(pk=link.pk).update(expires_at=at):
+            audit.record(
+                actor=actor,
+                action="invitation.withdrawn",
+                target=user.username,
+                detail={"device": link.device, "because": "the person was given the console"},
+                at=at,
+            )
 
 
 def _insert(user: User) -> None:

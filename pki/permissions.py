@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from pki.models import Certificate, User
+from pki.models import Certificate, CertificateProfile, CertificationRequest, TrustStore, User
 
 
 def may_issue(user: User) -> bool:
@@ -19,6 +19,28 @@ def people_to_issue_for(user: User) -> QuerySet[User]:
     """
     people = User.objects.filter(is_active=True)
     return people if user.is_superuser else people.filter(is_staff=False, is_superuser=False)
+
+
+def may_issue_for(user: User, subject: User) -> bool:
+    return may_issue(user) and people_to_issue_for(user).filter(pk=subject.pk).exists()
+
+
+def is_sound_link(made_by: str, subject: User) -> bool:
+    """Whether a link of this maker still serves this person.
+
+    Who opens the console enrols by a link of their own, or of somebody who may issue for them by
+    now. Makers that are nobody's username are the machine's own: its set-up, or its shell.
+    """
+    if made_by == subject.username or not (subject.is_staff or subject.is_superuser):
+        return True
+    maker = User.objects.filter(username=made_by).first()
+    return maker is None or may_issue_for(maker, subject)
+
+
+def may_set_email(user: User) -> bool:
+    """Where a trust store recognises people by e-mail, an address is as good as a certificate."""
+    by_email = TrustStore.objects.filter(recognises=TrustStore.Recognises.EMAIL)
+    return user.is_superuser or may_issue(user) or not by_email.exists()
 
 
 def may_manage(user: User, subject: User) -> bool:
@@ -52,3 +74,40 @@ def may_revoke(user: User, certificate: Certificate) -> bool:
         return False
     is_owner = certificate.owner_id is not None and certificate.owner_id == user.pk
     return is_owner or (user.is_staff and user.has_perm("pki.revoke_certificate"))
+
+
+def may_ask_for_own_hosts(user: User | None) -> bool:
+    """Administrators, and the shell (None): such a certificate can stand in for this server."""
+    return user is None or (user.is_active and user.is_superuser)
+
+
+def may_see_requests(user: User) -> bool:
+    """Staff with the right to decide, or to look."""
+    rights = ("pki.decide_certificationrequest", "pki.view_certificationrequest")
+    return user.is_staff and any(user.has_perm(right) for right in rights)
+
+
+def may_decide(user: User, request: CertificationRequest) -> bool:
+    """Staff with the right to decide, about people whom they may manage.
+
+    Whoever asked may not; `certification.approve` says so in words of its own.
+    """
+    is_decider = user.is_staff and user.has_perm("pki.decide_certificationrequest")
+    return is_decider and (request.owner is None or may_manage(user, request.owner))
+
+
+def profiles_to_ask_for() -> QuerySet[CertificateProfile]:
+    """What people may ask for themselves: to sign code only where somebody looks at it first."""
+    purposes = CertificateProfile.Purpose
+    return CertificateProfile.objects.filter(
+        Q(purpose__in=(purposes.PERSON, purposes.MAIL))
+        | Q(purpose=purposes.CODE, approvals__gte=1),
+        enabled=True,
+    )
+
+
+def profiles_for_csrs() -> QuerySet[CertificateProfile]:
+    """What staff may ask for with a CSR: everything but CAs and what our own servers need."""
+    purposes = CertificateProfile.Purpose
+    leaves = (purposes.SERVER, purposes.PERSON, purposes.MAIL, purposes.CODE)
+    return CertificateProfile.objects.filter(purpose__in=leaves, enabled=True)

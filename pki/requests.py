@@ -48,7 +48,9 @@ def client_chain(scope: Mapping[str, Any]) -> list[bytes]:
 
 def identity_of(scope: Mapping[str, Any]) -> Identity | IdentityError:
     """Who is at the other end of this connection now, or why nobody is."""
+    connection = scope.get("extensions", {}).get("signet.connection")
+    endpoint = connection.endpoint if connection else None
     try:
-        return identify(chain=client_chain(scope), at=timezone.now())
+        return identify(chain=client_chain(scope), at=timezone.now(), endpoint=endpoint)
     except IdentityError as error:
         return error

@@ -29,13 +29,14 @@ class Issuer:
 
 @dataclass(frozen=True)
 class Request:
-    """What one certificate is for. `names` become the subjectAltName."""
+    """What one certificate is for. `names` become the subjectAltName; the constraints are a CA's."""
 
     subject: x509.Name
     public_key: CertificatePublicKeyTypes
     names: tuple[x509.GeneralName, ...]
     serial: int
     at: dt.datetime
+    name_constraints: x509.NameConstraints | None = None
 
 
 def new_serial() -> int:
@@ -78,7 +79,8 @@ def extensions(
     """Extensions and whether each is critical, as RFC 5280, 4.2.1 wants them.
 
     A leaf says cA=FALSE in a critical BasicConstraints: the RFC allows it, and no reader that
-    takes an absent one for an old CA can be misled. A root names itself as its authority.
+    takes an absent one for an old CA can be misled. A root names itself as its authority. An OCSP
+    responder says that nobody need ask about itself (RFC 6960, 4.2.2.2.1).
     """
     own_id = x509.SubjectKeyIdentifier.from_public_key(request.public_key)
     issuer_id = key_identifier(issuer.certificate) if issuer else own_id
@@ -88,11 +90,15 @@ def extensions(
         (own_id, False),
         (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), False),
     ]
-    if profile.extended_key_usage:
-        found.append((x509.ExtendedKeyUsage(profile.extended_key_usage), False))
+    if profile.purposes:
+        found.append((x509.ExtendedKeyUsage(profile.purposes), False))
     if request.names:
         found.append((x509.SubjectAlternativeName(request.names), False))
-    return found + (pointers(issuer) if issuer else [])
+    if request.name_constraints:
+        found.append((request.name_constraints, True))
+    if profile.is_for_responders:
+        found.append((x509.OCSPNoCheck(), False))
+    return found + (_pointers(profile, issuer) if issuer else [])
 
 
 def key_usage(usages: frozenset[str]) -> x509.KeyUsage:
@@ -103,18 +109,18 @@ def key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
     return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
 
 
-def pointers(issuer: Issuer) -> list[tuple[x509.ExtensionType, bool]]:
+def _pointers(profile: Profile, issuer: Issuer) -> list[tuple[x509.ExtensionType, bool]]:
     """Where a stranger finds out whether the certificate has been revoked, and by whom it is."""
+    by_whom = x509.AccessDescription(
+        AuthorityInformationAccessOID.CA_ISSUERS, _uri(issuer.certificate_url)
+    )
+    if profile.is_for_responders:
+        return [(x509.AuthorityInformationAccess([by_whom]), False)]
+    whether = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, _uri(issuer.ocsp_url))
     point = x509.DistributionPoint([_uri(issuer.crl_url)], None, None, None)
-    access = [
-        x509.AccessDescription(AuthorityInformationAccessOID.OCSP, _uri(issuer.ocsp_url)),
-        x509.AccessDescription(
-            AuthorityInformationAccessOID.CA_ISSUERS, _uri(issuer.certificate_url)
-        ),
-    ]
     return [
         (x509.CRLDistributionPoints([point]), False),
-        (x509.AuthorityInformationAccess(access), False),
+        (x509.AuthorityInformationAccess([whether, by_whom]), False),
     ]
 
 

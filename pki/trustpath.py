@@ -201,18 +201,18 @@ def _require_unrevoked(
 def _current(
     lists: Iterable[x509.CertificateRevocationList], issuer: x509.Certificate, at: dt.datetime
 ) -> x509.CertificateRevocationList:
-    usable = [crl for crl in lists if _is_usable(crl, issuer)]
+    usable = [crl for crl in lists if is_usable(crl, issuer)]
     if not usable:
         name = issuer.subject.rfc4514_string()
         raise CertificateNotTrustedError(f"There is no sound revocation list of {name}.")
-    crl = max(usable, key=lambda one: (one.last_update_utc, _number(one)))
+    crl = max(usable, key=lambda one: (one.last_update_utc, crl_number(one)))
     if crl.last_update_utc > at or crl.next_update_utc is None or crl.next_update_utc < at:
         name = issuer.subject.rfc4514_string()
         raise CertificateNotTrustedError(f"The revocation list of {name} is out of date.")
     return crl
 
 
-def _is_usable(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def is_usable(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     """A full CRL (RFC 5280, 5.2) of this very CA, with nothing critical in it or its entries."""
     usage = _extension(issuer, x509.KeyUsage)
     if crl.issuer != issuer.subject or (usage is not None and not usage.crl_sign):
@@ -232,7 +232,7 @@ def _is_usable(crl: x509.CertificateRevocationList, issuer: x509.Certificate) ->
     return signed and is_own and number is not None and not any(criticals) and not entries
 
 
-def _number(crl: x509.CertificateRevocationList) -> int:
+def crl_number(crl: x509.CertificateRevocationList) -> int:
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 

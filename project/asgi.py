@@ -1,6 +1,7 @@
 """The ASGI application: the one place where the order of the middleware is written.
 
-HTTP goes through Django (its middleware is listed in settings). A WebSocket passes, in order:
+HTTP goes through Django (its middleware is listed in settings), but for OCSP answers that are kept in
+memory: they leave before it. A WebSocket passes, in order:
 the endpoint (only one that serves `main` has sockets), the Origin check, the identity, the route.
 """
 
@@ -21,13 +22,14 @@ from chat.origin import OriginMiddleware  # noqa: E402 (after the apps are loade
 from chat.routing import websocket_urlpatterns  # noqa: E402
 from pki.addresses import main_origins  # noqa: E402
 from pki.middleware import WebSocketIdentityMiddleware  # noqa: E402
+from project.ocsp import OCSPMiddleware  # noqa: E402
 from project.sockets import EndpointSocketMiddleware, not_found  # noqa: E402
 
 # Django types a route's target as a view; Channels wants an ASGI application there.
 anything_else = re_path(r"", not_found)  # type: ignore[arg-type]
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": OCSPMiddleware(django_application),
         "websocket": EndpointSocketMiddleware(
             OriginMiddleware(
                 WebSocketIdentityMiddleware(URLRouter([*websocket_urlpatterns, anything_else])),

@@ -13,24 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
 from django.conf import settings
-from django.db import transaction
 
 from chat.models import Room
 from pki import (
     addresses,
-    audit,
     authorities,
+    endpoints,
     enrolment,
-    issuance,
     keys,
     masterkey,
     people,
     profiles,
+    server_certificates,
     truststore,
 )
-from pki.changes import announce_change
 from pki.errors import MasterKeyMissingError
 from pki.models import (
     Certificate,
@@ -72,8 +69,8 @@ def bootstrap(*, hosts: list[str], admin: str, at: dt.datetime) -> Report:
     """
     done: list[str] = []
     done += _master_key()
-    root, issuing = _authorities(done, at=at)
-    server = _server_certificate(done, issuing, hosts=hosts, at=at)
+    root = _authorities(done, at=at)
+    server = _server_certificate(done, hosts=hosts, at=at)
     store = _truststore(done, root, at=at)
     _endpoints(done, server, store, at=at)
     _rooms(done)
@@ -98,9 +95,8 @@ def _master_key() -> Iterator[str]:
     yield f"made master key {path} (keep a copy apart from the database)"
 
 
-def _authorities(
-    done: list[str], *, at: dt.datetime
-) -> tuple[CertificateAuthority, CertificateAuthority]:
+def _authorities(done: list[str], *, at: dt.datetime) -> CertificateAuthority:
+    """The root; below it there is a CA that issues."""
     root = CertificateAuthority.objects.filter(parent=None).order_by("pk").first()
     if root is None:
         root = authorities.create_authority(actor=ACTOR, name=ROOT, at=at)
@@ -109,39 +105,25 @@ def _authorities(
     if issuing is None:
         issuing = authorities.create_authority(actor=ACTOR, name=ISSUING, parent=root, at=at)
         done.append(f"made issuing CA {issuing.name}")
-    return root, issuing
+    return root
 
 
-def _server_certificate(
-    done: list[str], issuing: CertificateAuthority, *, hosts: list[str], at: dt.datetime
-) -> Certificate:
+def _server_certificate(done: list[str], *, hosts: list[str], at: dt.datetime) -> Certificate:
     """The newest valid server certificate that names exactly these hosts, or a new one."""
     wanted = set(addresses.with_loopback(hosts))
     for current in Certificate.objects.active(at).filter(
-        profile=profiles.SERVER.name, key__isnull=False, not_after__gt=at + RENEW_BEFORE
+        profile=profiles.SERVER.name,
+        key__isnull=False,
+        is_outside=False,
+        not_after__gt=at + RENEW_BEFORE,
     ):
-        if _hosts_of(current) == wanted:
+        if set(server_certificates.hosts_of(current)) == wanted:
             return current
-    with transaction.atomic():
-        certificate = issuance.issue(
-            issuance.prepare(
-                actor=ACTOR,
-                authority=issuing,
-                profile=profiles.SERVER.name,
-                key=keys.create_key(algorithm="p256"),
-                hosts=addresses.with_loopback(hosts),
-                at=at,
-            )
-        )
+    certificate = server_certificates.issue(
+        actor=ACTOR, hosts=addresses.with_loopback(hosts), at=at
+    )
     done.append(f"made server certificate for {', '.join(hosts)}")
     return certificate
-
-
-def _hosts_of(certificate: Certificate) -> set[str]:
-    leaf = x509.load_der_x509_certificate(bytes(certificate.der))
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    addresses_in_it = map(str, names.get_values_for_type(x509.IPAddress))
-    return {*names.get_values_for_type(x509.DNSName), *addresses_in_it}
 
 
 def _truststore(done: list[str], root: CertificateAuthority, *, at: dt.datetime) -> TrustStore:
@@ -157,18 +139,14 @@ def _truststore(done: list[str], root: CertificateAuthority, *, at: dt.datetime)
 
 
 def _endpoints(done: list[str], server: Certificate, store: TrustStore, *, at: dt.datetime) -> None:
-    for name, fresh in _endpoint_rows(server, store).items():
+    for name, wanted in _endpoint_rows(server, store).items():
         row = Endpoint.objects.filter(name=name).first()
-        wanted = fresh if row is None else _news_for(row, server)
-        if not wanted:
-            continue
-        with transaction.atomic():
-            Endpoint.objects.update_or_create(name=name, defaults=wanted)
-            detail = {field: str(value) for field, value in wanted.items()}
-            audit.record(actor=ACTOR, action="endpoint.changed", target=name, detail=detail, at=at)
-            announce_change()
-        what = "made" if row is None else f"changed {' and '.join(wanted)} of"
-        done.append(f"{what} endpoint {name}")
+        if row is None:
+            endpoints.create_endpoint(actor=ACTOR, endpoint=Endpoint(name=name, **wanted), at=at)
+            done.append(f"made endpoint {name}")
+        elif news := _news_for(row, server):
+            endpoints.change_endpoint(actor=ACTOR, endpoint=row, changes=news, at=at)
+            done.append(f"changed {' and '.join(news)} of endpoint {name}")
 
 
 def _news_for(row: Endpoint, server: Certificate) -> dict[str, object]:

@@ -63,6 +63,16 @@ def url(name: str, *, schemes: set[str], environ: Mapping[str, str] = os.environ
     return value
 
 
+def file(name: str, *, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The absolute path of a file, or None where the variable is unset; it may come later."""
+    value = environ.get(name)
+    if not value:
+        return None
+    if not Path(value).is_absolute():
+        raise ImproperlyConfigured(f"{name}={value!r} must be an absolute path.")
+    return Path(value)
+
+
 def make_home(name: str, path: Path) -> None:
     """Make the directory that everything is written to, for its owner alone."""
     try:

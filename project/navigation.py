@@ -12,8 +12,11 @@ from django.urls import reverse
 GROUPS: dict[str, list[tuple[str, str, str]]] = {
     "Certificates": [
         ("pki.Certificate", "Certificates", "badge"),
+        ("pki.CertificationRequest", "Requests", "inbox"),
         ("pki.CertificateAuthority", "Authorities", "account_tree"),
+        ("pki.AuthorityRequest", "Requested CAs", "outgoing_mail"),
         ("pki.RevocationList", "CRLs", "playlist_remove"),
+        ("pki.CertificateProfile", "Profiles", "fact_check"),
     ],
     "People": [
         ("pki.User", "People", "group"),
@@ -24,6 +27,7 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
     "System": [
         ("pki.Endpoint", "Endpoints", "lan"),
         ("pki.AuditEntry", "Audit trail", "history_edu"),
+        ("pki.Operation", "Operations", "pending_actions"),
     ],
     "Chat": [
         ("chat.Room", "Rooms", "forum"),

@@ -21,6 +21,12 @@ SIGNET_HOME = Path(os.environ.get("SIGNET_HOME", BASE_DIR / "var")).resolve()
 SIGNET_MASTER_KEY_FILE = Path(
     os.environ.get("SIGNET_MASTER_KEY_FILE", SIGNET_HOME / "master.key")
 ).resolve()
+# Lists of keys that may not be certified (pki/weak_keys.py): a file or a directory of them
+SIGNET_WEAK_KEYS = os.environ.get("SIGNET_WEAK_KEYS", "")
+# Keys of CAs may live on a PKCS #11 token instead; no password stands in the environment.
+SIGNET_PKCS11_MODULE = environment.file("SIGNET_PKCS11_MODULE")
+SIGNET_PKCS11_TOKEN = os.environ.get("SIGNET_PKCS11_TOKEN", "")
+SIGNET_PKCS11_PIN_FILE = environment.file("SIGNET_PKCS11_PIN_FILE")
 SIGNET_HOSTS = environment.hosts("SIGNET_HOST", default="localhost")
 SIGNET_PORTS = {
     "main": environment.port("SIGNET_PORT", default=8443),
@@ -152,6 +158,10 @@ if REDIS_URL:
             "KEY_PREFIX": os.environ.get("SIGNET_REDIS_PREFIX", "signet"),
         }
     }
+
+# --- OCSP ---------------------------------------------------------------------------------------
+# Signed answers kept in memory by each process; one takes about 1.5 kB.
+SIGNET_OCSP_ANSWERS = environment.number("SIGNET_OCSP_ANSWERS", default=10_000, most=1_000_000)
 
 # --- Browser security -----------------------------------------------------------------------
 SESSION_COOKIE_NAME = "__Host-signet-session"

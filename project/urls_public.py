@@ -2,13 +2,13 @@
 
 from django.urls import path, re_path
 
-from pki.views import health, publish
+from pki.views import health, ocsp, publish
 
 urlpatterns = [
     path("ca/<slug:slug>.cer", publish.ca_certificate),
-    path("crl/<slug:slug>.crl", publish.revocation_list),
-    path("ocsp/<slug:slug>/", publish.ocsp_responder),
-    path("ocsp/<slug:slug>/<path:encoded>", publish.ocsp_responder),
+    path("crl/<slug:name>.crl", publish.revocation_list),
+    path("ocsp/<slug:slug>/", ocsp.ocsp_responder),
+    path("ocsp/<slug:slug>/<path:encoded>", ocsp.ocsp_responder),
     path("healthz", health.healthz),
     re_path(r"", publish.to_main),
 ]

@@ -107,7 +107,12 @@ class Authority(Leaf):
         return _make_ca(name, key=key, issuer=self, path_length=path_length, expired=expired)
 
     def crl(
-        self, *revoked: Leaf, number: int = 1, at: dt.datetime | None = None, days: int = 7
+        self,
+        *revoked: Leaf,
+        number: int = 1,
+        at: dt.datetime | None = None,
+        days: int = 7,
+        reason: x509.ReasonFlags | None = None,
     ) -> x509.CertificateRevocationList:
         moment = (
             at or _now() - HOUR
@@ -122,6 +127,8 @@ class Authority(Leaf):
         )
         for leaf in revoked:
             entry = x509.RevokedCertificateBuilder(leaf.certificate.serial_number, moment)
+            if reason:
+                entry = entry.add_extension(x509.CRLReason(reason), critical=False)
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self.key, _hash(self.key))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
 
 from pki.models import User
 from tests import factories
+
+TESTS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -35,3 +38,13 @@ def alice(people: factories.People) -> User:
 @pytest.fixture
 def bob(people: factories.People) -> User:
     return people.bob
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers share the tests; those that share a server, a database or Chromium's policy
+    stay together on one of them."""
+    for item in items:
+        if item.path.is_relative_to(TESTS / "e2e"):
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+        elif item.path == TESTS / "test_backends.py":
+            item.add_marker(pytest.mark.xdist_group("backends"))

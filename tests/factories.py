@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from pki import authorities, issuance, keys, truststore
 from pki.identity import Identity, identify
-from pki.models import Certificate, CertificateAuthority, TrustStore, User
+from pki.models import Certificate, CertificateAuthority, Endpoint, TrustStore, User
 
 ACTOR = "tests"
 
@@ -134,6 +134,18 @@ def make_server_certificate(
         at=at or timezone.now(),
     )
     return issuance.issue(prepared)
+
+
+def make_endpoint(pki: PKI, store: TrustStore, *, name: str = "main", port: int = 8443) -> Endpoint:
+    """An endpoint that asks for client certificates and judges them by a trust store."""
+    return Endpoint.objects.create(
+        name=name,
+        port=port,
+        certificate=make_server_certificate(pki.issuing, hosts=("localhost",)),
+        client_certificate="optional",
+        truststore=store,
+        serves="main",
+    )
 
 
 def make_identity(

@@ -6,7 +6,6 @@ import datetime as dt
 import ssl
 from typing import Any
 
-from cryptography import x509
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -18,10 +17,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from pki import addresses, algorithms, authorities, crl
+from pki import authorities, crl
+from pki.admin.authority_forms import FoundingForm
 from pki.admin.base import (
     PRIMARY,
-    ReadOnlyAdmin,
     actor,
     button,
     column,
@@ -31,30 +30,42 @@ from pki.admin.base import (
     without,
 )
 from pki.admin.columns import (
+    admin_url,
     attachment,
     badge,
     code,
     day,
     day_with_distance,
     distance,
+    link,
     link_to,
     list_url,
     minute,
     status_badge,
     whole_fingerprint,
 )
-from pki.admin.forms import AuthorityForm
+from pki.admin.succession import SuccessionAdmin
 from pki.errors import PKIError
 from pki.models import Certificate, CertificateAuthority, RevocationList
 
 
-def crl_badge(crl: RevocationList | None, *, at: dt.datetime) -> SafeString:
+def crl_badge(crl: RevocationList | None, *, at: dt.datetime, is_ours: bool = True) -> SafeString:
     """Whether a CRL is fresh, due for its successor, or so old that clients refuse everybody."""
     if crl is None:
-        return badge("no CRL", "bad")
+        return badge("no CRL", "bad") if is_ours else badge("none imported")
     if crl.is_stale_at(at):
         return badge("out of date", "bad")
     return badge("due", "warn") if crl.is_due_at(at) else badge("fresh", "good")
+
+
+def standing_badge(authority: CertificateAuthority, *, at: dt.datetime) -> SafeString:
+    """Whether a CA issues: valid, retired or about to be, with its key elsewhere, expired …"""
+    words = authorities.standing(authority, at=at)
+    if words == authority.certificate.status_at(at).value:
+        return status_badge(authority.certificate, at=at)
+    if authority.retired_at is not None and authority.retired_at > at:
+        words = f"retires on {day(authority.retired_at)}"
+    return badge(words, "warn" if authority.retired_at else "")
 
 
 # A root, and then those below it.
@@ -67,7 +78,8 @@ TREE: tuple[Any, ...] = (
 
 def with_newest_crl(queryset: QuerySet[CertificateAuthority]) -> QuerySet[Any]:
     """Each CA with the number and times of its newest CRL."""
-    newest = RevocationList.objects.filter(authority=OuterRef("pk")).order_by("-number")
+    full = RevocationList.objects.filter(kind=RevocationList.Kind.FULL, partition=0)
+    newest = full.filter(authority=OuterRef("pk")).order_by("-number")
     return queryset.annotate(
         crl_number=Subquery(newest.values("number")[:1]),
         crl_this_update=Subquery(newest.values("this_update")[:1]),
@@ -85,16 +97,46 @@ def newest_crl_of(row: Any) -> RevocationList | None:
 
 
 @admin.register(CertificateAuthority)
-class AuthorityAdmin(ReadOnlyAdmin):
+class AuthorityAdmin(SuccessionAdmin):
     rights = ("view", "add")
     list_display = ("branch", "state", "key", "expiry", "newest_crl", "crl_state", "issued_count")
     list_display_links = ("branch",)
     search_fields = ("name", "slug")
+    search_help_text = "Name"
     actions = ("publish_selected",)
-    actions_detail = ("publish_crl", "download_pem", "download_der", "see_certificates")
+    actions_detail = (
+        "download_pem",
+        "download_der",
+        "publish_crl",
+        "renew",
+        "roll_over",
+        "restore",
+        "retire",
+    )
+    actions_list = ("take_over", "ask")
     fieldsets = (
-        (None, {"fields": (("name", "state"), ("parent_link", "key"), ("begins", "ends"))}),
-        ("CRL", {"fields": (("newest_crl", "crl_state"), "crl_address")}),
+        (
+            None,
+            {
+                "fields": (
+                    ("name", "state"),
+                    ("parent_link", "key"),
+                    ("begins", "ends"),
+                    "issued_link",
+                )
+            },
+        ),
+        (
+            "CRL",
+            {
+                "fields": (
+                    ("newest_crl", "crl_state"),
+                    ("crl_entries", "crl_kinds"),
+                    "crl_address",
+                )
+            },
+        ),
+        ("OCSP", {"fields": ("responder_link",)}),
         ("Certificate", {"fields": ("certificate_link", "fingerprint")}),
     )
     readonly_fields = (
@@ -103,16 +145,24 @@ class AuthorityAdmin(ReadOnlyAdmin):
         "key",
         "begins",
         "ends",
+        "issued_link",
         "newest_crl",
         "crl_state",
+        "crl_entries",
+        "crl_kinds",
         "crl_address",
+        "responder_link",
         "certificate_link",
         "fingerprint",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        related = super().get_queryset(request).select_related("certificate", "parent")
-        queryset: QuerySet[Any] = with_newest_crl(related).annotate(issues=Count("issued"))
+        related = super().get_queryset(request).select_related("certificate__key", "parent")
+        issued = Certificate.objects.filter(authority=OuterRef("pk")).order_by()
+        issues = issued.values("authority").annotate(number=Count("*")).values("number")
+        queryset: QuerySet[Any] = with_newest_crl(related).annotate(
+            issues=Coalesce(Subquery(issues), 0)
+        )
         return queryset
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
@@ -131,8 +181,17 @@ class AuthorityAdmin(ReadOnlyAdmin):
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         actions = list(super().get_actions_detail(request, object_id))
-        hidden = [] if self.has_publish_permission(request) else ["publish_crl"]
+        authority = self.get_object(request, str(object_id))
+        if authority is None:
+            return []
+        hidden = self._hidden(request, authority)
+        if not self.has_publish_permission(request) or authority.certificate.key_id is None:
+            hidden.append("publish_crl")
         return without(actions, *hidden)
+
+    def get_actions_list(self, request: HttpRequest) -> list[Any]:
+        actions = list(super().get_actions_list(request))
+        return actions if self.has_add_permission(request) else []
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)
@@ -151,14 +210,11 @@ class AuthorityAdmin(ReadOnlyAdmin):
     @column("State")
     def state(self, obj: CertificateAuthority) -> SafeString:
         kind = "root" if obj.is_root else "intermediate"
-        shown = status_badge(obj.certificate, at=timezone.now())
-        return format_html("{} {}", shown, badge(kind))
+        return format_html("{} {}", standing_badge(obj, at=timezone.now()), badge(kind))
 
     @column("Key")
     def key(self, obj: CertificateAuthority) -> str:
-        public = x509.load_der_x509_certificate(bytes(obj.certificate.der)).public_key()
-        here = "" if obj.certificate.key_id else ", kept elsewhere"
-        return algorithms.describe(public) + here
+        return authorities.key_words(obj)
 
     @column("Expires", ordering="certificate__not_after")
     def expiry(self, obj: CertificateAuthority) -> SafeString:
@@ -177,11 +233,17 @@ class AuthorityAdmin(ReadOnlyAdmin):
 
     @column("CRL state")
     def crl_state(self, obj: Any) -> SafeString:
-        return crl_badge(newest_crl_of(obj), at=timezone.now())
+        is_ours = obj.certificate.key_id is not None
+        return crl_badge(newest_crl_of(obj), at=timezone.now(), is_ours=is_ours)
 
     @column("Issued", ordering="issues")
     def issued_count(self, obj: Any) -> int:
         return int(obj.issues)
+
+    @column("Issued")
+    def issued_link(self, obj: Any) -> SafeString:
+        noun = "certificate" if obj.issues == 1 else "certificates"
+        return link(list_url(Certificate, authority__id__exact=obj.pk), f"{obj.issues} {noun}")
 
     @column("Signed by")
     def parent_link(self, obj: CertificateAuthority) -> SafeString | str:
@@ -195,9 +257,37 @@ class AuthorityAdmin(ReadOnlyAdmin):
     def ends(self, obj: CertificateAuthority) -> str:
         return minute(obj.certificate.not_after)
 
+    @column("Revoked certificates on it")
+    def crl_entries(self, obj: CertificateAuthority) -> SafeString | str:
+        newest = crl.latest(obj)
+        return link(admin_url(newest), newest.entries) if newest else "–"
+
+    @column("Besides")
+    def crl_kinds(self, obj: CertificateAuthority) -> SafeString | str:
+        """Deltas and partitions, and the page that sets them."""
+        deltas = "delta CRLs" if obj.has_delta_crls else "no delta CRLs"
+        words = f"{deltas}, {obj.crl_partitions or 'no'} partitions"
+        newest = crl.latest(obj)
+        if newest is None or obj.certificate.key_id is None:
+            return words
+        return format_html("{} {}", words, link(admin_url(newest, "crl_settings"), "set them"))
+
+    @column("Answers signed by")
+    def responder_link(self, obj: CertificateAuthority) -> SafeString | str:
+        responder = obj.responder
+        if responder is None:
+            return "the CA itself" if obj.certificate.key_id else "nobody: its key is elsewhere"
+        return format_html(
+            '{} {} <span class="sg-quiet">serial {}, until {}</span>',
+            link_to(responder),
+            status_badge(responder, at=timezone.now()),
+            responder.serial,
+            minute(responder.not_after),
+        )
+
     @column("Published at")
     def crl_address(self, obj: CertificateAuthority) -> SafeString:
-        return code(addresses.url("public", f"/crl/{obj.slug}.crl"))
+        return code(crl.url(obj))
 
     @column("Certificate")
     def certificate_link(self, obj: CertificateAuthority) -> SafeString | str:
@@ -214,11 +304,11 @@ class AuthorityAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = AuthorityForm(posted(request))
+        form = FoundingForm(posted(request))
         if form.is_valid():
             with refusals_of(form):
                 made = authorities.create_authority(
-                    actor=actor(request), at=timezone.now(), **form.cleaned_data
+                    actor=actor(request), at=timezone.now(), **form.arguments()
                 )
                 messages.success(request, f"{made} is founded, and its first CRL is published.")
                 return redirect(self.url_of(made))
@@ -228,8 +318,8 @@ class AuthorityAdmin(ReadOnlyAdmin):
             title="New authority",
             form=form,
             button_text="Found the authority",
-            intro="Its key is made here and kept wrapped under the master key. Making an RSA key "
-            "takes a few seconds.",
+            intro="Makes its key, its certificate and its first CRL. A root becomes trusted once it is "
+            "added to a trust store. Making an RSA key takes a few seconds.",
         )
 
     @admin.action(description="Publish CRL now")
@@ -288,8 +378,3 @@ class AuthorityAdmin(ReadOnlyAdmin):
             filename=f"{found.slug}.cer",
             media_type="application/pkix-cert",
         )
-
-    @button("Issued certificates", icon="list")
-    def see_certificates(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        found = self.found(request, object_id)
-        return redirect(list_url(Certificate, authority__id__exact=found.pk))

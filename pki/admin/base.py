@@ -33,6 +33,7 @@ class ConsoleAdmin(ModelAdmin):
     """A page whose changes are verbs: nothing is deleted here, and history is the audit trail."""
 
     list_per_page = 50
+    empty_value_display = "–"
     compressed_fields = True
     rights: tuple[str, ...] = ("view",)  # what a group can be given here
 
@@ -136,11 +137,12 @@ class ReadOnlyAdmin(ConsoleAdmin):
 
 
 @contextmanager
-def refusals_of(form: forms.Form, field: str | None = None) -> Iterator[None]:
+def refusals_of(form: forms.BaseForm, field: str | None = None) -> Iterator[None]:
     """What a verb refuses becomes an error of the form that asked for it."""
     try:
         yield
     except PKIError as error:
+        audit.record_refusal(error)
         form.add_error(field, str(error))
 
 

@@ -76,12 +76,6 @@ def whole_fingerprint(sha256: str) -> SafeString:
     return format_html('<code class="sg-code sg-fingerprint">{}</code>', colons(sha256))
 
 
-def short_fingerprint(sha256: str) -> SafeString:
-    """The first eight octets; the whole one is on the page and in the title."""
-    shown = colons(sha256[:16])
-    return format_html('<code class="sg-code sg-nowrap" title="{}">{}…</code>', sha256, shown)
-
-
 def link(url: str, text: object) -> SafeString:
     return format_html('<a class="sg-link" href="{}">{}</a>', url, text)
 

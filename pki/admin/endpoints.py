@@ -12,11 +12,12 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
-from pki import endpoints, names
+from pki import endpoints, keys, names, server_certificates
 from pki.admin import extensions
+from pki.admin.authority_forms import ServerCertificateForm
 from pki.admin.base import (
     ConsoleAdmin,
     actor,
@@ -27,7 +28,7 @@ from pki.admin.base import (
     refusals_of,
     without,
 )
-from pki.admin.columns import badge, day_with_distance
+from pki.admin.columns import badge, day_with_distance, link_to
 from pki.admin.forms import EndpointForm, HostsForm
 from pki.models import Certificate, Endpoint
 from pki.permissions import may_issue
@@ -39,11 +40,11 @@ class EndpointAdmin(ConsoleAdmin):
     form = EndpointForm
     list_display = ("name", "state", "where", "serves", "asks", "expiry")
     list_select_related = ("certificate",)
-    actions_detail = ("renew",)
+    actions_detail = ("renew", "bring_in")
     ordering = ("pk",)
     fieldsets = (
         (None, {"fields": (("name", "serves"), ("address", "port"), "enabled")}),
-        ("TLS", {"fields": ("tls", "certificate", "policy")}),
+        ("TLS", {"fields": ("tls", "certificate", "sent", "policy")}),
         ("Client certificates", {"fields": ("client_certificate", "truststore")}),
     )
 
@@ -61,13 +62,13 @@ class EndpointAdmin(ConsoleAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The name stays: the audit trail and the logs call an endpoint by it."""
-        return ("name",) if obj else ()
+        return ("name", "sent") if obj else ("sent",)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         actions = list(super().get_actions_detail(request, object_id))
         row = self.get_object(request, str(object_id))
         usable = row is not None and row.tls and self.may_renew(request)
-        return without(actions, *([] if usable else ["renew"]))
+        return without(actions, *([] if usable else ["renew", "bring_in"]))
 
     def may_renew(self, request: HttpRequest) -> bool:
         return bool(self.has_change_permission(request)) and may_issue(person(request))
@@ -97,6 +98,19 @@ class EndpointAdmin(ConsoleAdmin):
         if certificate.status_at(now) is Certificate.Status.VALID:
             return shown
         return format_html("{} {}", shown, badge(certificate.status_at(now).value, "bad"))
+
+    @column("Sent in handshakes")
+    def sent(self, obj: Endpoint) -> SafeString | str:
+        """The chain, and whatever a browser will not like about it."""
+        if not obj.tls or obj.certificate is None:
+            return "–"
+        chain = [link_to(one) for one in keys.server_chain(obj.certificate)]
+        shown = format_html_join(mark_safe("<br>"), "{}", ((one,) for one in chain))
+        unnamed = server_certificates.unnamed_hosts(obj.certificate)
+        if not unnamed:
+            return shown
+        words = badge(f"does not name {', '.join(unnamed)}", "warn")
+        return format_html("{}<br>{}", shown, words)
 
     # --- Pages ---
 
@@ -182,6 +196,46 @@ class EndpointAdmin(ConsoleAdmin):
             intro="A new key and certificate for this endpoint. The one before stays valid until "
             "it expires or is revoked.",
         )
+
+    @button("Import certificate", icon="upload", url_path="import")
+    def bring_in(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Take a server certificate from elsewhere with its key, and put it in force."""
+        row: Endpoint = self.found(request, object_id)
+        if not (row.tls and self.may_renew(request)):
+            raise PermissionDenied
+        form = ServerCertificateForm(posted(request), request.FILES or None)
+        if form.is_valid():
+            with refusals_of(form):
+                certificate = endpoints.import_certificate(
+                    actor=actor(request),
+                    endpoint=row,
+                    data=form.content("file"),
+                    password=form.cleaned_data["password"] or None,
+                    chain=form.content("chain"),
+                    at=timezone.now(),
+                )
+                self._tell(request, row, certificate)
+                return redirect(self.url_of(row))
+        return self.page(
+            request,
+            "pki/console_form.html",
+            title="Import a server certificate",
+            obj=row,
+            form=form,
+            multipart=True,
+            button_text="Import and put in force",
+            intro="A certificate from another CA, with its key, which is kept wrapped under the "
+            "master key. The one before stays valid until it expires or is revoked.",
+        )
+
+    def _tell(self, request: HttpRequest, row: Endpoint, certificate: Certificate) -> None:
+        messages.success(
+            request, f"{row} has this certificate now. New connections see it at once."
+        )
+        if unnamed := server_certificates.unnamed_hosts(certificate):
+            messages.warning(
+                request, f"It does not name {', '.join(unnamed)}: browsers refuse it there."
+            )
 
 
 def _endpoint_of(request: HttpRequest) -> str:

@@ -20,17 +20,21 @@ from unfold.widgets import (
 )
 
 from pki import endpoints
-from pki.algorithms import GENERATORS
+from pki.certification import LONGEST_REASON
 from pki.console import LARGEST_KEY, is_number
+from pki.enrolment import new_once
 from pki.files import LARGEST
 from pki.handout import PASSWORD_MINIMUM, Format
 from pki.models import (
     LONGEST_DEVICE,
     CertificateAuthority,
+    CertificateProfile,
     Endpoint,
     RevocationReason,
     User,
 )
+from pki.permissions import profiles_for_csrs
+from pki.profiles import SERVER
 
 LINK, CSR = "link", "csr"
 WAYS = [
@@ -49,6 +53,11 @@ ALGORITHMS = {
     "rsa3072": "RSA 3072",
     "rsa4096": "RSA 4096",
 }
+
+
+def kind_words(algorithm: str) -> str:
+    """The kind of a key, without the advice that goes with a choice."""
+    return ALGORITHMS.get(algorithm, algorithm).partition(" (")[0]
 
 
 def text(**attrs: Any) -> UnfoldAdminTextInputWidget:
@@ -134,6 +143,16 @@ class DeviceForm(forms.Form):
     )
 
 
+class LinkForm(DeviceForm):
+    """A link for a device; `link_once` is the same when the same page is sent again."""
+
+    link_once = forms.CharField(max_length=64, required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["link_once"].initial = new_once()
+
+
 class PEMForm(forms.Form):
     """A file, or its text pasted."""
 
@@ -163,7 +182,7 @@ class PersonField(forms.ModelChoiceField):
         return f"{obj.name} ({obj.username})" if obj.name else str(obj.username)
 
 
-class IssueForm(DeviceForm, PEMForm):
+class IssueForm(LinkForm, PEMForm):
     """For whom, for which device, and how it is handed over."""
 
     field_order = ("owner", "device", "way", "file", "pasted")
@@ -195,6 +214,73 @@ class IssueForm(DeviceForm, PEMForm):
         return cleaned
 
 
+class ServerRequestForm(PEMForm):
+    """A CSR made elsewhere, for a server or for a person; the verb says what does not fit."""
+
+    field_order = ("profile", "hosts", "owner", "device", "file", "pasted")
+
+    profile = forms.ModelChoiceField(
+        queryset=CertificateProfile.objects.none(),
+        to_field_name="name",
+        initial=SERVER.name,
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget(),
+    )
+    hosts = forms.CharField(
+        label="Host names and addresses",
+        required=False,
+        max_length=2000,
+        widget=text(spellcheck="false", autocomplete="off"),
+        help_text="For a server: separated by commas; the first is the certificate's subject.",
+    )
+    owner = PersonField(
+        label="Person",
+        required=False,
+        queryset=User.objects.none(),
+        widget=UnfoldAdminSelect2Widget(),
+        empty_label="Nobody: it is for a server",
+    )
+    device = forms.CharField(
+        label="Name of the device",
+        required=False,
+        max_length=LONGEST_DEVICE,
+        widget=text(autocomplete="off"),
+        help_text="For a person.",
+    )
+
+    def __init__(self, *args: Any, people: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        owner, profile = self.fields["owner"], self.fields["profile"]
+        assert isinstance(owner, forms.ModelChoiceField)
+        assert isinstance(profile, forms.ModelChoiceField)
+        owner.queryset, profile.queryset = people, profiles_for_csrs()
+
+    def clean_hosts(self) -> list[str]:
+        hosts = [part.strip().lower() for part in self.cleaned_data["hosts"].split(",")]
+        return list(dict.fromkeys(host for host in hosts if host))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        profile = cleaned.get("profile")
+        if profile is not None and profile.purpose == "server" and not cleaned.get("hosts"):
+            self.add_error("hosts", "Name at least one host.")
+        if profile is not None and profile.purpose != "server" and not cleaned.get("owner"):
+            self.add_error("owner", "Choose the person it is for.")
+        if not cleaned.get("file") and not cleaned.get("pasted", "").strip():
+            self.add_error("file", "Choose the certificate request, or paste it.")
+        return cleaned
+
+
+class RejectionForm(forms.Form):
+    """Why a request is rejected."""
+
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        widget=text(autocomplete="off"),
+        help_text="Whoever asked reads it.",
+    )
+
+
 class PasswordForm(forms.Form):
     """The second step of a PKCS #12 file: the password was shown, the file is asked for."""
 
@@ -218,29 +304,6 @@ class RevocationForm(forms.Form):
         if not all(is_number(part, range(1, LARGEST_KEY + 1)) for part in parts):
             raise ValidationError("Select the certificates again.")
         return [int(part) for part in parts]
-
-
-class AuthorityForm(forms.Form):
-    """A new certificate authority; the verb checks the name."""
-
-    name = forms.CharField(
-        max_length=64,
-        widget=text(autocomplete="off"),
-        help_text="Written into every certificate of it. It cannot be changed.",
-    )
-    parent = forms.ModelChoiceField(
-        label="Signed by",
-        required=False,
-        queryset=CertificateAuthority.objects.filter(parent__isnull=True),
-        widget=UnfoldAdminSelectWidget(),
-        empty_label="Itself: a new root",
-    )
-    algorithm = forms.ChoiceField(
-        label="Key",
-        choices=[(name, ALGORITHMS.get(name, name)) for name in GENERATORS],
-        initial="p256",
-        widget=UnfoldAdminSelectWidget(),
-    )
 
 
 class AnchorForm(PEMForm):

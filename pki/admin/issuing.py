@@ -5,16 +5,18 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 
-from pki import addresses, enrolment, files, handout, names, permissions
+from pki import addresses, certification, enrolment, files, handout, names, permissions, profiles
 from pki.admin.base import ReadOnlyAdmin, actor, certificate_id, person, posted, refusals_of
-from pki.admin.columns import attachment
+from pki.admin.columns import admin_url, attachment
 from pki.admin.forms import CSR, LINK, IssueForm, PasswordForm
 from pki.handout import Format
-from pki.models import User
+from pki.models import CertificationRequest, User
 
 ONCE_KEY = "issue-once"
 
@@ -46,26 +48,35 @@ class IssuingAdmin(ReadOnlyAdmin):
         way, owner = form.cleaned_data["way"], form.cleaned_data["owner"]
         device = names.clean_device(form.cleaned_data["device"])
         if way == LINK:
-            return self._link(request, owner, device)
+            return self._link(request, owner, device, form.cleaned_data["link_once"])
         if way == CSR:
-            enrolled = enrolment.hand_out(
-                actor=actor(request),
-                user=owner,
-                device=device,
-                format=Format.PEM,
-                password=None,
-                csr=files.read_csr(form.content()),
-                at=timezone.now(),
-            )
-            return _attached(enrolled)
+            return self._request(request, owner, device, form.content())
         return self._file_with_password(request, form, owner, device, Format(way))
 
-    def _link(self, request: HttpRequest, owner: User, device: str) -> HttpResponse:
+    def _request(
+        self, request: HttpRequest, owner: User, device: str, content: bytes
+    ) -> HttpResponse:
+        """To the page of the request, which has the certificate or says that it waits."""
+        asked = certification.submit(
+            actor=actor(request),
+            requester=person(request),
+            profile=profiles.PERSON.name,
+            csr=files.read_csr(content),
+            owner=owner,
+            device=device,
+            asked_with=certificate_id(request),
+            at=timezone.now(),
+        )
+        return told(request, asked)
+
+    def _link(self, request: HttpRequest, owner: User, device: str, once: str) -> HttpResponse:
+        """The page sent again shows the same link: a reload makes no other."""
         invitation, token = enrolment.invite(
             asked_with=certificate_id(request),
             actor=actor(request),
             user=owner,
             device=device,
+            once=once,
             at=timezone.now(),
         )
         return self.page(
@@ -90,6 +101,7 @@ class IssuingAdmin(ReadOnlyAdmin):
                 password=step.cleaned_data["password"],
                 at=timezone.now(),
             )
+            messages.success(request, f"The file for {owner} on {device} was made.")
             return _attached(enrolled)
         request.session[ONCE_KEY] = secrets.token_urlsafe(16)
         return self.page(
@@ -109,6 +121,19 @@ def _take_once(request: HttpRequest, once: str) -> bool:
     """Whether this is the answer to the page shown last, for the first time."""
     shown = request.session.pop(ONCE_KEY, None)
     return shown is not None and secrets.compare_digest(str(shown), once)
+
+
+def told(request: HttpRequest, asked: CertificationRequest) -> HttpResponse:
+    """To the page of a request, with a word on how it stands."""
+    if asked.certificate_id:
+        messages.success(request, "The certificate is issued. Its PEM chain is here to download.")
+    else:
+        given, needed = (
+            len(certification.approvals_that_count(asked)),
+            max(1, asked.profile.approvals),
+        )
+        messages.success(request, f"The request waits: {given} of {needed} approvals.")
+    return redirect(admin_url(asked))
 
 
 def _attached(enrolled: enrolment.Enrolled) -> HttpResponse:

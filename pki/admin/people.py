@@ -8,14 +8,15 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm
 
-from pki import addresses, enrolment
+from pki import addresses, audit, enrolment
 from pki import people as verbs
 from pki.admin.base import (
     PRIMARY,
@@ -30,19 +31,25 @@ from pki.admin.base import (
     without,
 )
 from pki.admin.columns import admin_url, badge, day_with_distance, list_url, status_badge
-from pki.admin.forms import DeviceForm, PersonChangeForm, PersonForm
-from pki.models import Certificate, User
+from pki.admin.forms import LinkForm, PersonChangeForm, PersonForm
+from pki.errors import NotAllowedError
+from pki.models import Certificate, Invitation, User
 from pki.permissions import (
     may_give_rights,
     may_issue,
     may_manage,
+    may_set_email,
     may_set_password,
     may_switch,
     may_take_console,
 )
-from pki.querysets import valid_at
 
+CERTIFICATES_SHOWN = 50
 RIGHTS = ("is_staff", "is_superuser", "groups")
+EMAIL_DECIDES = (
+    "A trust store recognises people by their e-mail address, so only people who may issue "
+    "certificates set one."
+)
 
 
 class AccountFilter(admin.SimpleListFilter):
@@ -90,11 +97,13 @@ class PersonAdmin(ConsoleAdmin):
     change_form_outer_after_template = "pki/_console_person.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        valid = valid_at(timezone.now(), "certificates__")
+        """Subqueries, so that a page of people costs what its own people's certificates cost."""
+        valid = Certificate.objects.active(timezone.now()).filter(owner=OuterRef("pk")).order_by()
+        each = valid.values("owner")
         queryset: QuerySet[User] = super().get_queryset(request)
         return queryset.annotate(
-            valid=Count("certificates", filter=valid),
-            expires=Max("certificates__not_after", filter=valid),
+            valid=Coalesce(Subquery(each.annotate(number=Count("*")).values("number")), 0),
+            expires=Subquery(each.annotate(last=Max("not_after")).values("last")),
         )
 
     def audit_words(self, obj: User) -> str:
@@ -179,6 +188,10 @@ class PersonAdmin(ConsoleAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = PersonForm(posted(request), may_make_admins=person(request).is_superuser)
+        if form.is_valid() and form.cleaned_data["email"] and not may_set_email(person(request)):
+            form.add_error(
+                "email", _refused_email(request, "person.create", form.cleaned_data["username"])
+            )
         if form.is_valid():
             with refusals_of(form):
                 made = verbs.create_person(
@@ -196,11 +209,29 @@ class PersonAdmin(ConsoleAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         subject = self.get_object(request, object_id) if object_id else None
-        shown = {}
+        shown: dict[str, Any] = {}
         if subject is not None and _may_view_certificates(request):
             shown["certificates"] = _certificates_of(subject)
+            shown["all_url"] = list_url(Certificate, q=subject.username)
+        if subject is not None and person(request).has_perm("pki.view_invitation"):
+            shown["links"] = _open_links_of(subject)
         context = {**shown, **(extra_context or {})}
         return super().changeform_view(request, object_id, form_url, context)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """A form that refuses another e-mail address to who may not choose one."""
+        form = super().get_form(request, obj, change, **kwargs)
+        if obj is None or may_set_email(person(request)):
+            return form
+
+        def clean_email(self: forms.ModelForm) -> str:
+            if "email" in self.changed_data:
+                raise forms.ValidationError(_refused_email(request, "person.change", obj.username))
+            return str(self.cleaned_data["email"])
+
+        return type(form.__name__, (form,), {"clean_email": clean_email})
 
     def save_model(
         self, request: HttpRequest, obj: models.Model, form: forms.ModelForm, change: bool
@@ -219,7 +250,7 @@ class PersonAdmin(ConsoleAdmin):
         subject = self.managed(request, object_id)
         if not may_issue(person(request)):
             raise PermissionDenied
-        form = DeviceForm(posted(request))
+        form = LinkForm(posted(request))
         if form.is_valid():
             with refusals_of(form, "device"):
                 invitation, token = enrolment.invite(
@@ -227,6 +258,7 @@ class PersonAdmin(ConsoleAdmin):
                     actor=actor(request),
                     user=subject,
                     device=form.cleaned_data["device"],
+                    once=form.cleaned_data["link_once"],
                     at=timezone.now(),
                 )
                 return self.page(
@@ -328,13 +360,31 @@ class PersonAdmin(ConsoleAdmin):
         )
 
 
+def _refused_email(request: HttpRequest, action: str, username: str) -> str:
+    """The sentence, written down as a refusal."""
+    error = NotAllowedError(EMAIL_DECIDES)
+    audit.record_refusal(error, actor=actor(request), action=action, target=username)
+    return str(error)
+
+
 def _may_view_certificates(request: HttpRequest) -> bool:
     return person(request).has_perm("pki.view_certificate")
 
 
 def _certificates_of(owner: User) -> list[dict[str, Any]]:
-    now = timezone.now()
+    """The newest of a person's certificates; one more says "more"."""
+    now, rows = timezone.now(), Certificate.objects.filter(owner=owner)
     return [
-        {"row": row, "url": admin_url(row), "status": status_badge(row, at=now)}
-        for row in Certificate.objects.filter(owner=owner).defer("der")
+        {
+            "row": row,
+            "url": admin_url(row),
+            "status": status_badge(row, at=now),
+            "is_more": number == CERTIFICATES_SHOWN,
+        }
+        for number, row in enumerate(rows.defer("der")[: CERTIFICATES_SHOWN + 1])
     ]
+
+
+def _open_links_of(subject: User) -> list[dict[str, Any]]:
+    rows = Invitation.objects.open(timezone.now()).filter(user=subject).defer("token_sha256")
+    return [{"row": row, "url": admin_url(row)} for row in rows]

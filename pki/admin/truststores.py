@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -15,30 +15,22 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from pki import files, truststore
-from pki.admin.base import (
-    PRIMARY,
-    ReadOnlyAdmin,
-    actor,
-    button,
-    column,
-    person,
-    posted,
-    refusals_of,
-    without,
-)
-from pki.admin.columns import attachment, badge, day_with_distance
-from pki.admin.forms import AnchorForm, TrustStoreForm
+from pki import permissions, truststore
+from pki.admin.base import actor, button, column, person, posted, refusals_of, without
+from pki.admin.columns import badge, day_with_distance, minute
+from pki.admin.forms import TrustStoreForm
+from pki.admin.trust_pages import TrustPages, exports_of
+from pki.admin.truststore_forms import DatesForm, RecognitionForm
 from pki.description import colons
 from pki.models import Anchor, Endpoint, TrustStore
 
 
 @admin.register(TrustStore)
-class TrustStoreAdmin(ReadOnlyAdmin):
+class TrustStoreAdmin(TrustPages):
     rights = ("view", "add", "change")
     list_display = ("name", "description", "anchor_count", "first_expiry", "used_by")
-    fieldsets = ((None, {"fields": (("name", "description"),)}),)
-    actions_detail = ("add_anchor", "download_pem", "download_p7b")
+    fieldsets = ((None, {"fields": (("name", "description"), "recognises")}),)
+    actions_detail = ("add_anchor", "adopt", "import_crl", "recognition")
     change_form_outer_after_template = "pki/_console_truststore.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TrustStore]:
@@ -48,13 +40,17 @@ class TrustStoreAdmin(ReadOnlyAdmin):
         )
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.withdraw_anchor)
-        own = path(
-            "<int:object_id>/anchors/<int:anchor_id>/withdraw/",
-            view,
-            name="pki_truststore_withdraw",
-        )
-        return [own, *super().get_urls()]
+        pages = {
+            "<int:object_id>/anchors/<int:anchor_id>/withdraw/": self.withdraw_anchor,
+            "<int:object_id>/anchors/<int:anchor_id>/dates/": self.date_anchor,
+            "<int:object_id>/export/<str:format>/": self.export,
+        }
+        names = ("withdraw", "dates", "export")
+        own = [
+            path(route, self.admin_site.admin_view(page), name=f"pki_truststore_{name}")
+            for (route, page), name in zip(pages.items(), names, strict=True)
+        ]
+        return [*own, *super().get_urls()]
 
     def audit_words(self, obj: TrustStore) -> str:
         return f"trust store {obj.name}"
@@ -62,15 +58,13 @@ class TrustStoreAdmin(ReadOnlyAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return person(request).has_perm("pki.add_truststore")
 
-    def has_trust_permission(self, request: HttpRequest) -> bool:
-        return person(request).has_perm("pki.change_truststore")
-
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         actions = list(super().get_actions_detail(request, object_id))
-        hidden = [] if self.has_trust_permission(request) else ["add_anchor"]
-        store = self.get_object(request, str(object_id))
-        if store is None or not store.anchor_number:
-            hidden += ["download_pem", "download_p7b"]
+        hidden = [] if self.has_trust_permission(request) else ["add_anchor", "import_crl"]
+        if not self.has_recognition_permission(request):
+            hidden.append("recognition")
+        if not permissions.may_issue(person(request)):
+            hidden.append("adopt")
         return without(actions, *hidden)
 
     # --- Columns ---
@@ -114,40 +108,55 @@ class TrustStoreAdmin(ReadOnlyAdmin):
         store = self.get_object(request, object_id) if object_id else None
         context = {
             "anchors": _anchors_of(store) if store else [],
+            "exports": exports_of(store) if store and store.anchors.exists() else [],
             "may_withdraw": self.has_trust_permission(request),
             **(extra_context or {}),
         }
         return super().changeform_view(request, object_id, form_url, context)
 
-    @button("Add anchor", icon="add_moderator", variant=PRIMARY)
-    def add_anchor(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    @button("Recognition", icon="how_to_reg")
+    def recognition(self, request: HttpRequest, object_id: str) -> HttpResponse:
         store = self._changeable(request, object_id)
-        form = AnchorForm(posted(request), request.FILES or None)
+        if not self.has_recognition_permission(request):
+            raise PermissionDenied
+        form = RecognitionForm(posted(request), initial={"recognises": store.recognises})
         if form.is_valid():
             with refusals_of(form):
-                anchor = truststore.add_anchor(
-                    actor=actor(request), truststore=store, at=timezone.now(), **_root(form)
+                truststore.set_recognition(
+                    actor=actor(request), truststore=store, at=timezone.now(), **form.cleaned_data
                 )
-                messages.success(request, f"{store} trusts {anchor} now.")
+                said = store.get_recognises_display()
+                messages.success(request, f"A certificate from elsewhere becomes a person: {said}.")
                 return redirect(self.url_of(store))
-        return self.page(
-            request,
-            "pki/console_form.html",
-            title="Add a trust anchor",
-            obj=store,
-            form=form,
-            multipart=True,
-            button_text="Trust this root",
-            intro="Endpoints that use this store then finish the handshake with certificates "
-            "below this root. Nobody signs in by that alone: people are known by certificates "
-            "that were issued here.",
+        intro = (
+            "Somebody comes with a certificate that this store trusts and that was not issued here: "
+            "who is it? By a name, whoever runs such a CA decides who signs in here, as anybody but "
+            "people of the console; a current CRL of every CA on the way is needed. Choosing “never” "
+            "again ends this for new ones alone: revoke those that were recognised."
         )
+        return self._form(request, store, form, "Who is recognised?", "Save", intro=intro)
+
+    def date_anchor(self, request: HttpRequest, object_id: int, anchor_id: int) -> HttpResponse:
+        store = self._receiving(request, str(object_id))
+        anchor = _anchor_of(store, anchor_id)
+        initial = {name: DatesForm.initial_of(getattr(anchor, name)) for name in DATES}
+        form = DatesForm(posted(request), initial=initial)
+        if form.is_valid():
+            with refusals_of(form):
+                truststore.date_anchor(
+                    actor=actor(request), anchor=anchor, at=timezone.now(), **form.cleaned_data
+                )
+                messages.success(request, f"The dates of {anchor} are set.")
+                return redirect(self.url_of(store))
+        intro = (
+            f"{anchor} counts between these moments alone, for example while one root takes over "
+            "from another. Endpoints notice within two minutes."
+        )
+        return self._form(request, store, form, "When is this root trusted?", "Save", intro=intro)
 
     def withdraw_anchor(self, request: HttpRequest, object_id: int, anchor_id: int) -> HttpResponse:
         store = self._changeable(request, str(object_id))
-        anchor = Anchor.objects.filter(truststore=store, pk=anchor_id).first()
-        if anchor is None:
-            raise Http404
+        anchor = _anchor_of(store, anchor_id)
         form = forms.Form(posted(request))
         if form.is_valid():
             with refusals_of(form):
@@ -166,47 +175,46 @@ class TrustStoreAdmin(ReadOnlyAdmin):
             endpoints=list(Endpoint.objects.filter(truststore=store, enabled=True)),
         )
 
-    def _changeable(self, request: HttpRequest, object_id: str) -> TrustStore:
-        store: TrustStore = self.found(request, object_id)
-        if not self.has_trust_permission(request):
-            raise PermissionDenied
-        return store
 
-    @button("PEM", icon="download", url_path="pem")
-    def download_pem(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        store: TrustStore = self.found(request, object_id)
-        return attachment(
-            truststore.export_pem(store),
-            filename=f"{store.name}.pem",
-            media_type="application/x-pem-file",
-        )
+def _anchor_of(store: TrustStore, anchor_id: int) -> Anchor:
+    anchor = Anchor.objects.filter(truststore=store, pk=anchor_id).first()
+    if anchor is None:
+        raise Http404
+    return anchor
 
-    @button("PKCS #7", icon="download", url_path="p7b")
-    def download_p7b(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        store: TrustStore = self.found(request, object_id)
-        return attachment(
-            truststore.export_p7b(store),
-            filename=f"{store.name}.p7b",
-            media_type="application/x-pkcs7-certificates",
-        )
+
+DATES = ("trusted_from", "trusted_until")
+
+
+def _dates(row: Anchor) -> str:
+    """From when and until when it counts, where that is limited."""
+    if row.trusted_from is None and row.trusted_until is None:
+        return ""
+    first = f"from {minute(row.trusted_from)}" if row.trusted_from else ""
+    last = f"until {minute(row.trusted_until)}" if row.trusted_until else ""
+    return " ".join(filter(None, (first, last)))
+
+
+def _state(row: Anchor, *, at: dt.datetime) -> SafeString | str:
+    """Whether an anchor counts now, where its dates say that it does not always."""
+    if row.trusted_from and row.trusted_from > at:
+        return badge("not yet trusted", "warn")
+    if row.trusted_until and row.trusted_until <= at:
+        return badge("no longer trusted")
+    return badge("trusted now", "good") if row.trusted_until else ""
 
 
 def _anchors_of(store: TrustStore) -> list[dict[str, Any]]:
     now = timezone.now()
-    rows = store.anchors.select_related("authority")
+    rows = store.anchors.select_related("authority__certificate")
     return [
         {
             "row": row,
             "fingerprint": colons(row.sha256),
             "expires": day_with_distance(row.not_after, at=now),
+            "dates": _dates(row),
+            "state": _state(row, at=now),
+            "is_outside": row.authority is None or row.authority.certificate.key_id is None,
         }
         for row in rows.defer("der")
     ]
-
-
-def _root(form: AnchorForm) -> dict[str, Any]:
-    authority = form.cleaned_data["authority"]
-    if authority:
-        return {"authority": authority}
-    certificate = files.read_certificate(form.content())
-    return {"certificate": certificate.public_bytes(Encoding.DER)}

@@ -1,29 +1,68 @@
-"""What our commands share: the actor, and refusals as one sentence."""
+"""What our commands share: the actor, refusals as one sentence, progress, and Ctrl-C."""
 
 from __future__ import annotations
 
 import getpass
+import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
-from pki.errors import BadFileError, PKIError
-from pki.models import CertificateAuthority, User
+from pki import audit
+from pki.checks import is_migrated
+from pki.errors import AuditError, BadFileError, NotFoundError, PKIError
+from pki.models import CertificateAuthority, CertificationRequest, TrustStore, User
+from pki.progress import ProgressLine, waiting_line
 
 FILE_MAXIMUM = 1024 * 1024
+OLDER = "The database is older than this Signet. Run: manage.py migrate"
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class VerbCommand(BaseCommand):
-    """Parse, call one verb, print. A PKIError becomes one sentence and exit code 1."""
+    """Parse, call one verb, print. A PKIError becomes one sentence and exit code 1.
+
+    Ctrl-C becomes one sentence and exit code 130.
+    """
 
     requires_system_checks: list[str] = []
+    watched: ProgressLine | None = None
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except PKIError as error:
+        except (PKIError, DatabaseError) as error:
+            if not is_migrated():
+                raise CommandError(OLDER) from None
+            if isinstance(error, DatabaseError):
+                raise
+            self._record(error)
             raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError(self._interrupted(), returncode=INTERRUPTED) from None
+
+    def progress(self, title: str) -> ProgressLine:
+        """For a verb that takes `progress`, as `with self.progress("Revoking") as progress`."""
+        self.watched = ProgressLine(title, sys.stderr)
+        return self.watched
+
+    def waiting(self, title: str) -> AbstractContextManager[None]:
+        """For what takes seconds and cannot say how far it is: `with self.waiting("Making …")`."""
+        return waiting_line(title, sys.stderr)
+
+    def _record(self, error: PKIError) -> None:
+        """A slip of whoever typed the command is no refusal of the CA."""
+        name = type(self).__module__.rsplit(".", 1)[-1]
+        slip = isinstance(error, AuditError | BadFileError | NotFoundError)
+        audit.record_refusal(error, actor=command_actor(), action="" if slip else f"command.{name}")
+
+    def _interrupted(self) -> str:
+        if self.watched is None or not self.watched.total:
+            return "Stopped."
+        return f"Stopped after {self.watched.done} of {self.watched.total}. Run it again to go on."
 
 
 def command_actor() -> str:
@@ -47,6 +86,20 @@ def find_authority(slug: str) -> CertificateAuthority:
         known = ", ".join(CertificateAuthority.objects.values_list("slug", flat=True)) or "none"
         raise CommandError(f"There is no CA {slug!r}. There are: {known}.")
     return authority
+
+
+def find_request(number: int) -> CertificationRequest:
+    asked = CertificationRequest.objects.filter(pk=number).first()
+    if asked is None:
+        raise CommandError(f"There is no request {number}. See: list_requests --all")
+    return asked
+
+
+def find_truststore(name: str) -> TrustStore:
+    store = TrustStore.objects.filter(name=name).first()
+    if store is None:
+        raise CommandError(f"There is no trust store {name!r}.")
+    return store
 
 
 def read_file(path: str, *, most: int = FILE_MAXIMUM) -> bytes:

@@ -1,4 +1,4 @@
-"""`/devices/`: a person's own certificates – list, add, revoke."""
+"""`/devices/`: a person's own certificates, links and requests."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
-from pki import addresses, enrolment, revocation
-from pki.errors import PKIError, RequestError
-from pki.forms import DeviceForm, RevokeForm
-from pki.models import Certificate, RevocationReason
+from pki import addresses, certification, enrolment, revocation
+from pki.errors import PKIError
+from pki.forms import LinkForm, RequestForm, RevokeForm
+from pki.models import Certificate, Invitation, RevocationReason
 from pki.requests import PersonRequest
+
+REQUESTS_SHOWN = 50
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def devices(request: PersonRequest) -> HttpResponse:
-    """GET lists; POST makes an enrolment link for one more device and shows it this once."""
-    form = DeviceForm(request.POST or None)
+    """GET lists; POST makes an enrolment link for one more device and shows it this once.
+
+    The same page sent again shows the same link: a reload makes no other.
+    """
+    form = LinkForm(request.POST or None)
     link = None
     if form.is_valid():
         try:
@@ -29,21 +34,57 @@ def devices(request: PersonRequest) -> HttpResponse:
                 actor=request.identity.username,
                 user=request.user,
                 device=form.cleaned_data["device"],
+                once=form.cleaned_data["once"],
                 at=timezone.now(),
             )
             link = {"url": addresses.enrolment_link(token), "invitation": invitation}
-            form = DeviceForm()
-        except RequestError as error:
+            form = LinkForm()
+        except PKIError as error:
             form.add_error("device", str(error))
+    return show(request, form=form, link=link)
+
+
+def show(
+    request: PersonRequest,
+    *,
+    form: LinkForm | None = None,
+    request_form: RequestForm | None = None,
+    link: dict[str, object] | None = None,
+) -> HttpResponse:
+    """The page with everything of this person; one of its forms may have errors."""
+    now = timezone.now()
+    form, request_form = form or LinkForm(), request_form or RequestForm()
     certificates = list(Certificate.objects.filter(owner=request.user))
     for certificate in certificates:
         certificate.is_this = certificate.pk == request.identity.certificate_id  # type: ignore[attr-defined]
     return render(
         request,
         "pki/devices.html",
-        {"certificates": certificates, "form": form, "link": link},
-        status=400 if form.errors else 200,
+        {
+            "certificates": certificates,
+            "form": form,
+            "request_form": request_form,
+            "link": link,
+            "links": Invitation.objects.open(now).filter(user=request.user),
+            "requests": certification.requests_of(request.user)[:REQUESTS_SHOWN],
+        },
+        status=400 if form.errors or request_form.errors else 200,
     )
+
+
+@never_cache
+@require_POST
+def withdraw_link(request: PersonRequest, pk: int) -> HttpResponse:
+    """End one of the person's own open links."""
+    invitation = get_object_or_404(Invitation, user=request.user, pk=pk)
+    try:
+        enrolment.withdraw_link(
+            actor=request.identity.username, invitation=invitation, at=timezone.now()
+        )
+        messages.success(request, f"The link for {invitation.device} no longer works.")
+    except PKIError as error:
+        messages.error(request, str(error))
+    return redirect("devices")
 
 
 @never_cache

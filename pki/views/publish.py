@@ -1,29 +1,25 @@
-"""The public endpoint: CA certificates, CRLs and OCSP (RFC 5280, RFC 6960, RFC 9111)."""
+"""The public endpoint: CA certificates and CRLs (RFC 5280, RFC 9111). OCSP is next door."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime as dt
-import logging
-from urllib.parse import unquote
+import re
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotFound
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
+from django.utils.cache import get_conditional_response
 from django.utils.http import http_date
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
-from pki import addresses, ocsp
-from pki.errors import PKIError
-from pki.models import CertificateAuthority
+from pki import addresses, crl
+from pki.models import CertificateAuthority, RevocationList
 from pki.requests import open_to_all
 
 CA_MAX_AGE = dt.timedelta(hours=1)
 CRL_MAX_AGE = dt.timedelta(minutes=1)
-
-logger = logging.getLogger("pki")
+PARTITION = re.compile(r"[1-9][0-9]{0,2}\Z")
 
 
 @open_to_all
@@ -39,35 +35,19 @@ def ca_certificate(request: HttpRequest, slug: str) -> HttpResponse:
 
 @open_to_all
 @require_safe
-def revocation_list(request: HttpRequest, slug: str) -> HttpResponse:
-    authority = get_object_or_404(CertificateAuthority, slug=slug)
-    newest = authority.crls.first()
+def revocation_list(request: HttpRequest, name: str) -> HttpResponse:
+    """The newest CRL of a CA: `name` is its slug, with "-delta" or the number of a partition."""
+    authority, scope = _named(name)
+    newest = crl.latest(authority, scope)
     if newest is None:
-        return HttpResponseNotFound("This authority has published no CRL yet.\n")
+        return HttpResponseNotFound("This authority has published no such CRL yet.\n")
+    unchanged = get_conditional_response(request, **_validators(newest))
+    if unchanged is not None:
+        return _fresh(unchanged, newest)
+    # Once more, with its DER: by now it may have been replaced, and the DER of old ones is dropped.
+    newest = crl.latest(authority, scope, with_der=True) or newest
     response = HttpResponse(bytes(newest.der), content_type="application/pkix-crl")
-    response["Last-Modified"] = http_date(newest.this_update.timestamp())
-    response["ETag"] = f'"{authority.slug}-{newest.number}"'
-    return _cached(response, max_age=CRL_MAX_AGE)
-
-
-@open_to_all
-@csrf_exempt
-@require_http_methods(["GET", "POST"])
-def ocsp_responder(request: HttpRequest, slug: str, encoded: str = "") -> HttpResponse:
-    """RFC 6960, appendix A.1: POST carries DER, GET carries base64 in the path."""
-    authority = get_object_or_404(
-        CertificateAuthority.objects.select_related("certificate__key"), slug=slug
-    )
-    try:
-        answer = ocsp.respond(
-            _ocsp_request(request, encoded), authority=authority, at=timezone.now()
-        )
-    except PKIError as error:
-        logger.error("OCSP of %s: %s", slug, error)
-        answer = ocsp.try_later()
-    response = HttpResponse(answer, content_type="application/ocsp-response")
-    response["Cache-Control"] = "no-cache"
-    return response
+    return _fresh(response, newest)
 
 
 @open_to_all
@@ -75,16 +55,37 @@ def to_main(request: HttpRequest) -> HttpResponse:
     return redirect(addresses.url("main", request.get_full_path()))
 
 
-def _ocsp_request(request: HttpRequest, encoded: str) -> bytes:
-    """The DER of the request; what cannot be decoded is empty, and so malformed."""
-    if request.method == "POST":
-        return request.read(ocsp.LONGEST_REQUEST + 1)
-    try:
-        return base64.b64decode(unquote(encoded)[: ocsp.LONGEST_REQUEST * 2], validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
 def _cached(response: HttpResponse, *, max_age: dt.timedelta) -> HttpResponse:
     response["Cache-Control"] = f"public, max-age={int(max_age.total_seconds())}"
     return response
+
+
+def _named(name: str) -> tuple[CertificateAuthority, crl.Scope]:
+    """A CA's own slug goes first: one may be called "issuing-2"."""
+    authorities = CertificateAuthority.objects.all()
+    authority = authorities.filter(slug=name).first()
+    if authority is not None:
+        return authority, crl.EVERYTHING
+    slug, _, last = name.rpartition("-")
+    if last == "delta":
+        return get_object_or_404(authorities, slug=slug), crl.CHANGES
+    if not PARTITION.match(last):
+        raise Http404
+    return get_object_or_404(authorities, slug=slug), crl.Scope(partition=int(last))
+
+
+def _validators(newest: RevocationList) -> dict[str, Any]:
+    name = crl.file_name(newest.authority, crl.Scope(newest.kind, newest.partition))
+    return {
+        "etag": f'"{name.removesuffix(".crl")}-{newest.number}"',
+        "last_modified": int(newest.this_update.timestamp()),
+    }
+
+
+def _fresh(response: HttpResponse, newest: RevocationList) -> HttpResponse:
+    """May be kept for a minute, but not beyond the moment its successor was promised for."""
+    validators = _validators(newest)
+    response["ETag"] = validators["etag"]
+    response["Last-Modified"] = http_date(validators["last_modified"])
+    left = max(newest.next_update - timezone.now(), dt.timedelta(0))
+    return _cached(response, max_age=min(CRL_MAX_AGE, left))

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
-from pki import changes, crl
+from pki import changes, upkeep
 from pki.signals import trust_changed
 from project.tls import configuration
 from project.tls.configuration import REFUSALS
@@ -25,7 +25,7 @@ from project.tls.listeners import Listeners, Wanted
 
 logger = logging.getLogger("project.tls")
 POLL_SECONDS = 0.5
-CRL_SECONDS = 60.0
+UPKEEP_SECONDS = 60.0
 RETRY_SECONDS = 5.0  # after a port or a key could not be had
 NEVER = float("inf")
 Result = TypeVar("Result")
@@ -39,7 +39,7 @@ class Watch:
         self._wake = asyncio.Event()
         self._is_announcing = False
         self._complaints: set[str] = set()
-        self._crl_at = 0.0
+        self._upkeep_at = 0.0
         self._retry_at = NEVER
 
     async def run(self, ports: Listeners) -> None:
@@ -61,7 +61,7 @@ class Watch:
 
     async def _turn(self, ports: Listeners) -> None:
         try:
-            await self._publish_due()
+            await self._keep_up()
             version = await self._in_thread(changes.current_version)
             if version != self._applied or time.monotonic() >= self._retry_at:
                 await self._apply(ports)
@@ -91,10 +91,12 @@ class Watch:
         finally:
             self._wake.clear()
 
-    async def _publish_due(self) -> None:
-        if time.monotonic() - self._crl_at >= CRL_SECONDS:
-            self._crl_at = time.monotonic()
-            await self._in_thread(lambda: crl.publish_due(at=timezone.now()))
+    async def _keep_up(self) -> None:
+        if time.monotonic() - self._upkeep_at >= UPKEEP_SECONDS:
+            self._upkeep_at = time.monotonic()
+            await self._in_thread(lambda: upkeep.carry_out(at=timezone.now()))
+        else:
+            await self._in_thread(lambda: upkeep.carry_out_punctual(at=timezone.now()))
 
     def _load(self) -> dict[str, Wanted | None]:
         """What is wanted now. An endpoint that cannot be prepared is None: it stays as it is."""

@@ -86,7 +86,9 @@ def certificate(pk: int, status: str, *, device: str, is_this: bool = False) -> 
     )
 
 
-def enrol(*, is_staff: bool, data: Mapping[str, str] | None = None) -> dict[str, Any]:
+def enrol(
+    *, is_staff: bool, data: Mapping[str, str] | None = None, needs_approval: bool = False
+) -> dict[str, Any]:
     user: Any = SimpleNamespace(
         is_staff=is_staff, is_active=True, has_usable_password=lambda: False, name="Alice"
     )
@@ -94,6 +96,9 @@ def enrol(*, is_staff: bool, data: Mapping[str, str] | None = None) -> dict[str,
     return {
         "invitation": SimpleNamespace(user="Alice", device="laptop", expires_at=NOW),
         "form": form,
+        "needs_approval": needs_approval,
+        "csr_url": "/enrol/x/csr/",
+        "status_url": "/enrol/x/status/",
         "file_password": "abcd-efgh-jkmn-pqrs",
         "main_url": MAIN,
         "truststore_downloads": ANCHORS,
@@ -101,6 +106,13 @@ def enrol(*, is_staff: bool, data: Mapping[str, str] | None = None) -> dict[str,
 
 
 ANCHORS = [{"name": "Example Root", "sha256": SHA256, "url": "/ca/root.cer", "not_after": NOW}]
+ASKED = SimpleNamespace(
+    owner="Alice",
+    device="laptop",
+    state="waiting",
+    requested_at=NOW,
+    get_state_display="waiting for approval",
+)
 LINK: dict[str, Any] = {
     "url": f"{ENROL}enrol/{'x' * 43}/",
     "invitation": SimpleNamespace(device="phone", expires_at=NOW),
@@ -133,6 +145,11 @@ def pages() -> dict[str, str]:
     made |= {
         "/enrol/": ("pki/enrol.html", enrol(is_staff=False)),
         "/enrol/admin/": ("pki/enrol.html", enrol(is_staff=True)),
+        "/enrol/approved/": ("pki/enrol.html", enrol(is_staff=False, needs_approval=True)),
+        "/enrol/asked/": (
+            "pki/request_status.html",
+            {"asked": ASKED, "answer": {"detail": "Wait."}, "status_url": "/x", "main_url": MAIN},
+        ),
         "/enrol/wrong/": ("pki/enrol.html", enrol(is_staff=True, data=wrong)),
         "/enrol/refused/": ("pki/enrol_refused.html", {"error": "This link was used already."}),
         "/enrol/home/": ("pki/enrol_home.html", {"anchors": ANCHORS, "main_url": MAIN}),
@@ -201,6 +218,7 @@ def test_an_error_is_read_out_with_its_field(phone: Page, address: str) -> None:
 
 def test_the_button_works_once(phone: Page, address: str) -> None:
     phone.goto(f"{address}/enrol/")
+    phone.get_by_label("Compatible").check()
     phone.evaluate("""() => {
       posts = 0;
       document.getElementById("enrol-form").addEventListener("submit", (event) => {

@@ -17,12 +17,13 @@ from tests.services import require
 EXPIRED = """
 import dataclasses, datetime as dt
 from django.utils import timezone
-from pki import enrolment, profiles, people
+from pki import catalogue, enrolment, people
 from pki.handout import Format
 at = timezone.now() - dt.timedelta(minutes=2)
 user = people.create_person(actor="test", username="erin", at=at)
-short = dataclasses.replace(profiles.PERSON, validity=dt.timedelta(minutes=6))
-profiles.PROFILES["person"] = short  # in this process alone; five minutes of it are backdated
+person = catalogue.named("person")
+short = dataclasses.replace(person, validity=dt.timedelta(minutes=6))
+catalogue.named = lambda _: short  # in this process alone; five minutes of it are backdated
 made = enrolment.hand_out(
     actor="test", user=user, device="old", format=Format.PEM, password=None, at=at
 )

@@ -45,3 +45,26 @@ def test_generate_unknown_kind() -> None:
 )
 def test_weakness(key: ec.EllipticCurvePrivateKey, reason: str) -> None:
     assert reason in str(algorithms.weakness(key.public_key()))
+
+
+@pytest.mark.parametrize(
+    ("key", "kinds"),
+    [
+        (rsa.generate_private_key(65537, 2048), {"rsa2048"}),
+        (rsa.generate_private_key(65537, 4096), {"rsa2048", "rsa3072", "rsa4096"}),
+        (ec.generate_private_key(ec.SECP256R1()), {"p256"}),
+        (ec.generate_private_key(ec.SECP384R1()), {"p384"}),
+        (algorithms.generate("ed25519"), {"ed25519"}),
+        (ec.generate_private_key(ec.SECP521R1()), set()),
+        (ed448.Ed448PrivateKey.generate(), set()),
+    ],
+    ids=["rsa2048", "rsa4096", "p256", "p384", "ed25519", "p521", "ed448"],
+)
+def test_types_of(key: ec.EllipticCurvePrivateKey, kinds: set[str]) -> None:
+    found = algorithms.types_of(key.public_key())
+    assert found == kinds
+    assert found <= set(algorithms.KEY_TYPES)
+
+
+def test_what_is_made_here_is_of_a_kind_that_profiles_know() -> None:
+    assert set(algorithms.GENERATORS) <= set(algorithms.KEY_TYPES)

@@ -1,18 +1,29 @@
-"""The audit trail, and whoever tampers with it."""
+"""The audit trail: what is recorded of changes and refusals."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+import logging
+from pathlib import Path
 from threading import Thread
 
 import pytest
-from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db import DatabaseError, connection, transaction
 
-from pki import audit, crl, masterkey
-from pki.errors import AuditError
-from pki.models import AuditEntry, AuditHead, Certificate, User
+from pki import audit, crl, upkeep
+from pki.errors import (
+    AuditError,
+    CertificateExpiredError,
+    MasterKeyMissingError,
+    NotAllowedError,
+    PKIError,
+    StoppedError,
+)
+from pki.models import (
+    AuditBacklog,
+    AuditEntry,
+    User,
+)
 from pki.revocation import revoke
 from tests.factories import PKI, People, make_device, make_people, make_pki
 
@@ -25,115 +36,6 @@ def trail(db: None, at: dt.datetime) -> None:
 
 def _record(at: dt.datetime, *, target: str = "thing", detail: dict | None = None) -> AuditEntry:
     return audit.record(actor="alice", action="tested", target=target, detail=detail or {}, at=at)
-
-
-def test_verify_sound_trail(trail: None) -> None:
-    assert audit.verify() == 5
-
-
-def test_verify_empty_trail(db: None) -> None:
-    assert audit.verify() == 0
-
-
-def test_verify_trail_of_a_pki(pki: PKI, people: People) -> None:
-    make_device(people.alice, pki.issuing)
-    assert audit.verify() == AuditEntry.objects.count() > 5
-
-
-def _entry(number: int) -> QuerySet[AuditEntry]:
-    return AuditEntry.objects.filter(sequence=number)
-
-
-def _swap_two() -> None:
-    AuditEntry.objects.filter(sequence=2).update(sequence=99)
-    AuditEntry.objects.filter(sequence=3).update(sequence=2)
-    AuditEntry.objects.filter(sequence=99).update(sequence=3)
-
-
-def _shorten() -> None:
-    AuditEntry.objects.filter(sequence__gt=3).delete()
-
-
-def _remove_and_renumber() -> None:
-    AuditEntry.objects.filter(sequence=3).delete()
-    for number in (4, 5):
-        AuditEntry.objects.filter(sequence=number).update(sequence=F("sequence") - 1)
-
-
-def _replay_last() -> None:
-    last = AuditEntry.objects.get(sequence=5)
-    last.pk, last.sequence = None, 6
-    last.save(force_insert=True)
-
-
-TAMPERING: list[tuple[str, Callable[[], object], str]] = [
-    ("actor", lambda: _entry(2).update(actor="mallory"), "entry 2 has been changed"),
-    ("action", lambda: _entry(2).update(action="else"), "entry 2 has been changed"),
-    ("target", lambda: _entry(3).update(target="other"), "entry 3 has been changed"),
-    ("detail", lambda: _entry(4).update(detail={"number": 5}), "entry 4 has been changed"),
-    ("time", lambda: _entry(1).update(at=F("at") + dt.timedelta(microseconds=1)), "entry 1 has"),
-    ("hash", lambda: _entry(5).update(hash="0" * 64), "entry 5 has been changed"),
-    ("previous", lambda: _entry(2).update(previous="0" * 64), "entry 2 does not follow entry 1"),
-    ("first removed", lambda: _entry(1).delete(), "entry 1 is missing"),
-    ("one removed", lambda: _entry(3).delete(), "entry 3 is missing"),
-    ("last removed", lambda: _entry(5).delete(), "entry 5 is missing"),
-    ("all removed", lambda: AuditEntry.objects.all().delete(), "entry 1 is missing"),
-    ("end cut off", _shorten, "entry 4 is missing"),
-    ("two swapped", _swap_two, "entry 2 does not follow"),
-    ("removed and renumbered", _remove_and_renumber, "entry 3 does not follow"),
-    ("replayed", _replay_last, "entry 6 does not follow"),
-    ("head removed", lambda: AuditHead.objects.all().delete(), "entry 5 is not the one"),
-    ("head moved back", lambda: AuditHead.objects.update(sequence=4), "entry 5 is not the one"),
-]
-
-
-@pytest.mark.parametrize(
-    ("tamper", "sentence"), [row[1:] for row in TAMPERING], ids=[row[0] for row in TAMPERING]
-)
-def test_verify_tampered_trail(trail: None, tamper: Callable[[], object], sentence: str) -> None:
-    assert audit.verify() == 5
-    tamper()
-    with pytest.raises(AuditError, match=sentence):
-        audit.verify()
-
-
-def test_verify_while_entries_are_appended(trail: None, at: dt.datetime, monkeypatch) -> None:
-    """The head moves on between the walk and the look at it; that is no fault."""
-    walk, appended = audit._walk, iter(range(1))
-
-    def walk_slowly(*arguments):
-        outcome = walk(*arguments)
-        if next(appended, None) is not None:
-            _record(at)
-        return outcome
-
-    monkeypatch.setattr(audit, "_walk", walk_slowly)
-    assert audit.verify() == 5
-    assert audit.verify() == 6
-
-
-def test_verify_while_an_entry_is_appended_in_mid_walk(
-    trail: None, at: dt.datetime, monkeypatch
-) -> None:
-    """The head was read before, and the walk reads further than that."""
-    head, appended = audit._head, iter(range(1))
-
-    def head_before():
-        found = head()
-        if next(appended, None) is not None:
-            _record(at)
-        return found
-
-    monkeypatch.setattr(audit, "_head", head_before)
-    assert audit.verify() == 6
-
-
-def test_verify_trail_of_who_lacks_the_master_key(trail: None, settings, tmp_path) -> None:
-    """Who can write the database but not the key cannot make a chain that holds."""
-    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "other.key"
-    masterkey.create(settings.SIGNET_MASTER_KEY_FILE)
-    with pytest.raises(AuditError, match="entry 1 has been changed"):
-        audit.verify()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -157,16 +59,169 @@ def test_record_rolled_back_leaves_no_hole(trail: None, at: dt.datetime) -> None
     assert audit.verify() == 6
 
 
-def test_nothing_is_issued_that_cannot_be_recorded(
+# --- Refusals -------------------------------------------------------------------------------
+
+
+@audit.refusals("door.open")
+def open_door(
+    *, actor: str, name: str, at: dt.datetime, error: Exception | None = None, **rest: object
+) -> str:
+    with transaction.atomic():
+        _record(at, target=name)
+        raise error or NotAllowedError("This door is not yours.")
+
+
+@audit.refusals("house.enter")
+def enter_house(*, actor: str, at: dt.datetime, is_within_transaction: bool = False) -> None:
+    if not is_within_transaction:
+        open_door(actor=actor, name="front", at=at)
+    with transaction.atomic():
+        open_door(actor=actor, name="front", at=at)
+
+
+def test_refusal_is_recorded_and_goes_on(trail: None, at: dt.datetime) -> None:
+    with pytest.raises(NotAllowedError, match="not yours"):
+        open_door(actor="mallory", name="front", at=at)
+
+    assert AuditEntry.objects.count() == 6  # what the verb itself had written is gone
+    entry = AuditEntry.objects.get(sequence=6)
+    assert (entry.actor, entry.action, entry.target) == ("mallory", "door.open.refused", "front")
+    assert entry.detail == {"reason": "This door is not yours.", "error": "NotAllowedError"}
+    assert entry.at == at
+    assert audit.verify() == 6
+
+
+@pytest.mark.parametrize("is_within_transaction", [True, False])
+def test_refusal_of_a_verb_within_a_verb_is_recorded_once(
+    db: None, at: dt.datetime, is_within_transaction: bool
+) -> None:
+    with pytest.raises(NotAllowedError):
+        enter_house(actor="mallory", at=at, is_within_transaction=is_within_transaction)
+    assert [entry.action for entry in AuditEntry.objects.all()] == ["house.enter.refused"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refusal_within_a_foreign_transaction_is_left_to_the_door(at: dt.datetime) -> None:
+    with pytest.raises(NotAllowedError) as caught, transaction.atomic():
+        open_door(actor="mallory", name="front", at=at)
+    assert not AuditEntry.objects.exists()
+
+    audit.record_refusal(caught.value, actor="the door", action="else")
+    audit.record_refusal(caught.value)
+
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action) == ("mallory", "door.open.refused")
+
+
+def test_refusal_by_a_verb_that_notes_nothing_is_recorded_by_the_door(db: None) -> None:
+    error = NotAllowedError("No.")
+    for _ in range(2):
+        audit.record_refusal(error, actor="alice", action="command.open", target="front")
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action, entry.target) == ("alice", "command.open.refused", "front")
+
+
+@pytest.mark.parametrize("error", [CertificateExpiredError(), StoppedError(1, 2), ValueError("x")])
+def test_what_is_no_refusal_is_not_recorded(db: None, at: dt.datetime, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        open_door(actor="alice", name="front", at=at, error=error)
+    assert not AuditEntry.objects.exists()
+
+
+def test_refusal_to_nobody_is_not_recorded(db: None, at: dt.datetime) -> None:
+    """Who is not known by name may not fill the trail."""
+    with pytest.raises(NotAllowedError):
+        open_door(actor="", name="front", at=at)
+    assert not AuditEntry.objects.exists()
+
+
+def test_refusal_names_certificates_and_authorities_as_other_entries_do(
     pki: PKI, people: People, at: dt.datetime
 ) -> None:
-    """The next entry's number is taken, so that the entry cannot be written."""
-    before = Certificate.objects.count()
-    AuditHead.objects.update(sequence=F("sequence") - 1)
-    with pytest.raises(AuditError, match="cannot be written"):
-        make_device(people.alice, pki.issuing, at=at)
-    assert Certificate.objects.count() == before
-    assert not people.alice.certificates.exists()
+    mine = make_device(people.alice, pki.issuing).certificate
+    for about in ({"certificate": mine, "authority": pki.issuing}, {"authority": pki.issuing}):
+        with pytest.raises(NotAllowedError):
+            open_door(actor="alice", name="front", at=at, **about)
+    targets = AuditEntry.objects.filter(action="door.open.refused").values_list("target", flat=True)
+    assert list(targets) == ["CA test-issuing", f"certificate {mine.serial}"]
+
+
+def test_refusal_is_recorded_in_short(db: None, at: dt.datetime) -> None:
+    error = NotAllowedError("no\0 " * 400)
+    with pytest.raises(NotAllowedError):
+        open_door(actor="a" * 99, name="front", endpoint="n" * 999, at=at, error=error)
+    entry = AuditEntry.objects.get()
+    assert (len(entry.actor), len(entry.target), len(entry.detail["reason"])) == (64, 255, 500)
+    assert "\0" not in entry.detail["reason"]
+
+
+def test_refusals_to_one_actor_end_for_a_minute(db: None, at: dt.datetime, caplog) -> None:
+    for _ in range(audit.MOST_A_MINUTE + 3):
+        with pytest.raises(NotAllowedError):
+            open_door(actor="mallory", name="front", at=at)
+    assert AuditEntry.objects.count() == audit.MOST_A_MINUTE
+    assert caplog.text.count("beyond what the audit trail takes") == 3
+
+    for actor, moment in (("alice", at), ("mallory", at + dt.timedelta(seconds=61))):
+        with pytest.raises(NotAllowedError):
+            open_door(actor=actor, name="front", at=moment)
+    assert AuditEntry.objects.count() == audit.MOST_A_MINUTE + 2
+
+
+# --- What cannot be sealed ------------------------------------------------------------------
+
+
+def test_refusal_without_the_master_key_waits_and_is_swept_in(
+    trail: None, at: dt.datetime, settings, caplog
+) -> None:
+    key = settings.SIGNET_MASTER_KEY_FILE
+    settings.SIGNET_MASTER_KEY_FILE = Path("missing.key")
+    with pytest.raises(MasterKeyMissingError), caplog.at_level(logging.ERROR, logger="pki"):
+        open_door(actor="mallory", name="front", at=at)
+    assert AuditBacklog.objects.get().action == "door.open.refused"
+    assert "cannot be sealed" in caplog.text
+    with pytest.raises(MasterKeyMissingError):
+        audit.sweep_backlog(at=at)
+    assert AuditBacklog.objects.count() == 1
+
+    settings.SIGNET_MASTER_KEY_FILE = key
+    later = at + dt.timedelta(hours=1)
+    assert audit.sweep_backlog(at=later) == 1
+
+    assert not AuditBacklog.objects.exists()
+    entry = AuditEntry.objects.get(sequence=6)
+    assert (entry.actor, entry.at) == ("mallory", later)
+    assert entry.detail["happened_at"] == at.isoformat()
+    assert audit.verify() == 6
+    assert audit.sweep_backlog(at=later) == 0
+
+
+def test_upkeep_sweeps_the_backlog(db: None, at: dt.datetime) -> None:
+    AuditBacklog.objects.create(at=at, actor="mallory", action="x.refused", target="y")
+    upkeep.carry_out(at=at)
+    assert AuditEntry.objects.get().action == "x.refused"
+
+
+def test_backlog_is_bounded(db: None, at: dt.datetime, settings, monkeypatch) -> None:
+    monkeypatch.setattr(audit, "MOST_IN_BACKLOG", 2)
+    settings.SIGNET_MASTER_KEY_FILE = Path("missing.key")
+    for _ in range(4):
+        with pytest.raises(PKIError):
+            open_door(actor="mallory", name="front", at=at)
+    assert AuditBacklog.objects.count() == 2
+
+
+def test_refusal_reaches_whoever_asked_even_if_nothing_can_be_written(
+    db: None, at: dt.datetime, monkeypatch, caplog
+) -> None:
+    def broken(**fields: object) -> None:
+        raise DatabaseError("disk full")
+
+    monkeypatch.setattr(audit, "record", broken)
+    error = NotAllowedError("No.")
+    audit.record_refusal(error, actor="mallory", action="door.open")
+    assert "could not be recorded" in caplog.text
+    assert "mallory" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,10 +9,17 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import audit, authorities
+from pki import audit, authorities, crl, crl_publication, outside
 from pki.changes import current_version
-from pki.errors import AuthorityError, LintError, MasterKeyMissingError, ProfileError
+from pki.errors import (
+    AuthorityError,
+    BadFileError,
+    LintError,
+    MasterKeyMissingError,
+    ProfileError,
+)
 from pki.models import AuditEntry, Certificate, CertificateAuthority, PrivateKey
+from tests import certs
 from tests.factories import PKI
 from tests.openssl import openssl
 
@@ -96,7 +103,7 @@ def test_without_master_key(db: None, at: dt.datetime, settings, tmp_path: Path)
 def test_name_taken_while_the_key_was_made_is_a_sentence(
     pki: PKI, at: dt.datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authorities, "_slug", lambda name: "test-issuing")
+    monkeypatch.setattr(authorities, "free_slug", lambda name: "test-issuing")
     before = Certificate.objects.count(), PrivateKey.objects.count()
     with pytest.raises(AuthorityError, match="test-issuing already"):
         _found("Test Issuing", at, parent=pki.root)
@@ -107,3 +114,104 @@ def test_require_issuing(pki: PKI, at: dt.datetime) -> None:
     assert authorities.require_issuing(at=at) == pki.issuing
     with pytest.raises(AuthorityError, match="No CA may issue"):
         authorities.require_issuing(at=at + dt.timedelta(days=40_000))
+
+
+# --- From elsewhere -------------------------------------------------------------------------
+
+
+def _recorded(certificate: bytes, at: dt.datetime) -> CertificateAuthority:
+    return authorities.record_outside_authority(actor="admin", certificate=certificate, at=at)
+
+
+def test_outside_root_and_the_ca_below_it(db: None, at: dt.datetime) -> None:
+    top = certs.make_ca("Elsewhere")
+    below = top.make_ca("Below")
+    with pytest.raises(AuthorityError, match="not signed by any CA known here"):
+        _recorded(below.der, at)
+    root = _recorded(top.der, at)
+    assert (root.slug, root.is_root, root.certificate.is_outside) == ("elsewhere", True, True)
+    assert root.certificate.key is None
+    assert _recorded(below.der, at).parent == root
+    assert _recorded(top.der, at) == root
+    assert CertificateAuthority.objects.count() == 2
+    assert AuditEntry.objects.filter(action="authority.recorded").count() == 2
+
+
+def test_outside_ca_of_a_name_that_is_taken(pki: PKI, at: dt.datetime) -> None:
+    stranger = _recorded(certs.make_ca("Test Root").der, at)
+    assert stranger.name.startswith("Test Root ")
+    assert stranger != pki.root
+    assert _recorded(bytes(pki.root.certificate.der), at) == pki.root
+
+
+def test_outside_ca_refused(db: None, at: dt.datetime) -> None:
+    top = certs.make_ca("Elsewhere")
+    with pytest.raises(BadFileError):
+        _recorded(b"nonsense", at)
+    with pytest.raises(AuthorityError, match="has expired"):
+        _recorded(certs.make_ca("Old", expired=True).der, at)
+    with pytest.raises(AuthorityError, match="not a CA"):
+        _recorded(top.issue("person").der, at)
+    other = _recorded(certs.make_ca("Other").der, at)
+    with pytest.raises(AuthorityError, match="was not signed by Other"):
+        authorities.record_outside_authority(
+            actor="admin", certificate=top.make_ca("Below").der, parent=other, at=at
+        )
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "exämple.org", "@exämple.org"])
+def test_name_constraint_refused(text: str) -> None:
+    with pytest.raises(AuthorityError, match="is no name constraint"):
+        authorities.name_constraints(permit=[text])
+
+
+# --- Names whose CRLs would have one address ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Staff", "Staff delta"),
+        ("Staff", "Staff 2"),
+        ("Staff", "Staff 256"),
+        ("Staff delta", "Staff"),
+        ("Staff 2", "Staff"),
+    ],
+)
+def test_name_whose_crls_would_be_mistaken_for_those_of_another(
+    pki: PKI, at: dt.datetime, first: str, second: str
+) -> None:
+    authorities.create_authority(actor="a", name=first, parent=pki.root, at=at)
+    with pytest.raises(AuthorityError, match="the same addresses"):
+        authorities.create_authority(actor="a", name=second, parent=pki.root, at=at)
+    with pytest.raises(AuthorityError, match="the same addresses"):
+        outside.request_authority(actor="a", name=second, at=at)
+    stranger = certs.make_ca(second)
+    with pytest.raises(AuthorityError, match="the same addresses"):
+        outside.import_authority(
+            actor="a", data=stranger.pem + stranger.key_pem, password=None, name=second, at=at
+        )
+    # Under a name that nobody chose it comes in with something added.
+    known = authorities.record_outside_authority(actor="a", certificate=stranger.der, at=at)
+    assert known.name.startswith(f"{second} ")
+
+
+def test_name_of_a_request_is_kept_free_too(pki: PKI, at: dt.datetime) -> None:
+    outside.request_authority(actor="a", name="Staff", at=at)
+    with pytest.raises(AuthorityError, match="the same addresses"):
+        authorities.create_authority(actor="a", name="Staff 7", parent=pki.root, at=at)
+
+
+@pytest.mark.parametrize("second", ["Staff G2", "Staff 2024", "Staff 0", "Staff 2 b", "Staffdelta"])
+def test_names_that_only_look_alike(pki: PKI, at: dt.datetime, second: str) -> None:
+    authorities.create_authority(actor="a", name="Staff", parent=pki.root, at=at)
+    assert authorities.create_authority(actor="a", name=second, parent=pki.root, at=at)
+
+
+def test_every_crl_of_a_ca_has_an_address_that_no_other_ca_may_take(pki: PKI) -> None:
+    """The rule above knows the names that CRLs are published under."""
+    pki.issuing.has_delta_crls, pki.issuing.crl_partitions = True, crl.MOST_PARTITIONS
+    for scope in crl_publication.scopes(pki.issuing)[1:]:
+        name = crl_publication.file_name(pki.issuing, scope).removesuffix(".crl")
+        with pytest.raises(AuthorityError, match="the same addresses"):
+            authorities.free_slug(name)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from pki import crl, files, people, truststore
 from pki.errors import BadFileError
 from pki.management import base
+from pki.models import Certificate, PlannedRevocation
 from tests import certs
 from tests.factories import make_device
 
@@ -96,3 +100,69 @@ def test_published_crl_is_written_as_pem_or_der(pki, tmp_path, capsys):
     call_command("publish_crl", ca=pki.issuing.slug, out=str(der))
     assert x509.load_pem_x509_crl(pem.read_bytes()).issuer
     assert x509.load_der_x509_crl(der.read_bytes()).issuer
+
+
+def test_all_that_a_person_has_is_revoked_by_one_crl(pki, laptop, alice, capsys):
+    phone = make_device(alice, pki.issuing, device="phone")
+    before = pki.issuing.crls.count()
+    call_command("revoke_certificate", user="alice", reason="keyCompromise")
+
+    both = [laptop.certificate, phone.certificate]
+    said = set(capsys.readouterr().out.splitlines())
+    assert said == {f"{one.serial}: revoked (keyCompromise)" for one in both}
+    assert pki.issuing.crls.count() == before + 1
+    assert crl.latest(pki.issuing).entries == 2
+    assert not Certificate.objects.filter(owner=alice, revoked_at=None).exists()
+    with pytest.raises(CommandError, match="no valid certificate"):
+        call_command("revoke_certificate", user="alice", reason="superseded")
+
+
+def test_all_that_a_person_has_is_planned_and_cancelled(pki, laptop, alice, capsys):
+    make_device(alice, pki.issuing, device="phone")
+    when = (timezone.now() + dt.timedelta(days=1)).isoformat()
+    call_command("revoke_certificate", user="alice", reason="superseded", at=when)
+    assert PlannedRevocation.objects.count() == 2
+    call_command("revoke_certificate", "--user", "alice", "--cancel")
+    assert not PlannedRevocation.objects.exists()
+    assert not Certificate.objects.filter(owner=alice, revoked_at__isnull=False).exists()
+
+
+# --- Hold, release, plan --------------------------------------------------------------------
+
+
+def test_hold_and_release(laptop, capsys):
+    serial = laptop.certificate.serial
+    call_command("revoke_certificate", serial=serial, reason="certificateHold")
+    laptop.certificate.refresh_from_db()
+    assert laptop.certificate.revocation_reason == "certificateHold"
+    call_command("release_certificate", serial=serial)
+    laptop.certificate.refresh_from_db()
+    assert laptop.certificate.revoked_at is None
+    assert capsys.readouterr().out.splitlines()[-1] == f"{serial}: released"
+    with pytest.raises(CommandError, match="not on hold"):
+        call_command("release_certificate", sha256=laptop.certificate.sha256)
+    with pytest.raises(CommandError, match="exactly one"):
+        call_command("release_certificate", serial="ff")
+
+
+def test_revocation_is_planned_and_cancelled(laptop, capsys):
+    serial = laptop.certificate.serial
+    when = (timezone.now() + dt.timedelta(days=1)).replace(microsecond=0)
+    plan = {"serial": serial, "reason": "superseded"}
+    call_command("revoke_certificate", **plan, at=when.replace(tzinfo=None).isoformat())
+    assert laptop.certificate.planned.at == when
+    assert "to be revoked at" in capsys.readouterr().out
+    call_command("revoke_certificate", "--serial", serial, "--cancel")
+    assert not PlannedRevocation.objects.exists()
+    laptop.certificate.refresh_from_db()
+    assert laptop.certificate.revoked_at is None
+    with pytest.raises(CommandError, match="not a time"):
+        call_command("revoke_certificate", **plan, at="tomorrow")
+
+
+def test_crls_are_published_of_those_whose_key_is_here(pki, capsys):
+    Certificate.objects.filter(pk=pki.issuing.certificate_id).update(key=None)
+    call_command("publish_crl")
+    shown = capsys.readouterr().out
+    assert "test-root: CRL 2" in shown
+    assert "test-issuing" not in shown

@@ -3,9 +3,11 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import authorities, dashboard, enrolment, revocation
 from pki.models import Endpoint, RevocationList
+from tests.certs import make_ca
 from tests.factories import make_device, make_server_certificate
 
 DAY = dt.timedelta(days=1)
@@ -125,3 +127,25 @@ def test_ending_certificate_of_an_endpoint_is_an_alert(pki, at):
     RevocationList.objects.update(this_update=later, next_update=later + 7 * DAY)
 
     assert alerts(later) == ["Endpoints main and enrol: the certificate expires within 30 days."]
+
+
+def test_expiries_are_counted_by_week_from_this_one_on(old, people):
+    at = dt.datetime.now(dt.UTC)
+    for days in (7, 7, 14, 120):
+        make_device(people.bob, old, at=at - (365 - days) * DAY)
+
+    bars = dashboard.expiries_by_week(at=at)
+
+    assert [bar.value for bar in bars] == [0, 2, 1] + [0] * 9
+
+
+def test_ca_from_elsewhere_owes_no_crl_until_one_was_imported(pki, at):
+    der = make_ca("Partner Root").certificate.public_bytes(Encoding.DER)
+    outside = authorities.record_outside_authority(actor="tests", certificate=der, at=at)
+    assert alerts(at) == []
+
+    RevocationList.objects.create(
+        authority=outside, number=1, this_update=at - 8 * DAY, next_update=at - DAY, entries=0
+    )
+
+    assert alerts(at) == ["Partner Root: the imported CRL is out of date. Import a newer one."]

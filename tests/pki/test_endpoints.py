@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import endpoints
 from pki.changes import current_version
 from pki.errors import RequestError
-from pki.models import AuditEntry, Endpoint
+from pki.models import AuditEntry, CertificateAuthority, Endpoint
+from tests import certs
 from tests.factories import make_server_certificate
 
 
@@ -100,13 +102,14 @@ def test_change_saves_what_it_names_and_nothing_else(enrol, at):
 )
 def test_bad_change_is_a_sentence_and_changes_nothing(pki, enrol, at, changes, sentence):
     endpoint_of(pki, "public", 8080, serves="public")
-    before, entries = Endpoint.objects.values().get(pk=enrol.pk), AuditEntry.objects.count()
+    changes_made = AuditEntry.objects.exclude(action__endswith=".refused")
+    before, entries = Endpoint.objects.values().get(pk=enrol.pk), changes_made.count()
 
     with pytest.raises(RequestError, match=sentence):
         changed(enrol, at, **changes)
 
     assert Endpoint.objects.values().get(pk=enrol.pk) == before
-    assert AuditEntry.objects.count() == entries
+    assert changes_made.count() == entries
 
 
 def test_certificate_of_a_person_serves_no_endpoint(pki, enrol, at):
@@ -138,6 +141,45 @@ def test_endpoint_without_tls_has_no_certificate_to_renew(pki, at):
     public = endpoint_of(pki, "public", 8080, serves="public", tls=False)
     with pytest.raises(RequestError, match="no TLS"):
         endpoints.renew_certificate(actor="admin", endpoint=public, hosts=["localhost"], at=at)
+    with pytest.raises(RequestError, match="no TLS"):
+        imported(public, certs.make_ca("Any").issue("any"), at)
+
+
+def imported(endpoint, leaf, at):
+    root = leaf.issuers[-1].public_bytes(Encoding.PEM)
+    return endpoints.import_certificate(
+        actor="admin",
+        endpoint=endpoint,
+        data=leaf.pem + leaf.key_pem,
+        password=None,
+        chain=root,
+        at=at,
+    )
+
+
+def test_certificate_from_elsewhere_is_put_in_force_recorded_and_announced(enrol, at):
+    before, version = enrol.certificate, current_version()
+    leaf = certs.make_ca("Elsewhere").issue("localhost", purposes=certs.SERVER, hosts=["localhost"])
+    made = imported(enrol, leaf, at)
+
+    enrol.refresh_from_db()
+    assert (enrol.certificate, bytes(made.der)) == (made, leaf.der)
+    assert current_version() > version
+    entry = AuditEntry.objects.get(action="endpoint.changed")
+    assert (entry.actor, entry.target, entry.detail["sha256"]) == ("admin", "enrol", made.sha256)
+    before.refresh_from_db()
+    assert before.revoked_at is None
+
+
+def test_certificate_from_elsewhere_that_is_none_of_a_server_changes_nothing(enrol, at):
+    before, authorities = enrol.certificate, CertificateAuthority.objects.count()
+    with pytest.raises(RequestError, match="not for servers"):
+        imported(enrol, certs.make_ca("Elsewhere").issue("alice", hosts=["localhost"]), at)
+
+    enrol.refresh_from_db()
+    assert enrol.certificate == before
+    assert CertificateAuthority.objects.count() == authorities
+    assert AuditEntry.objects.first().action == "endpoint.import_certificate.refused"
 
 
 def test_endpoint_is_removed_once_it_is_off(enrol, at):

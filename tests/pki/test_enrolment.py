@@ -4,13 +4,18 @@ import datetime as dt
 import threading
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import pkcs12
+from django.contrib.auth.models import Permission
 from django.db import connection, connections
 
-from pki import enrolment, handout, people
-from pki.errors import InvitationError, ProfileError, RequestError
+from pki import certification, enrolment, handout, people
+from pki.errors import InvitationError, KeyReuseError, ProfileError, RequestError, StateError
 from pki.handout import Format
-from pki.models import AuditEntry, Certificate, Invitation, PrivateKey
+from pki.models import AuditEntry, Certificate, CertificateProfile, Invitation, PrivateKey
+from tests.factories import make_person
 
 PASSWORD = "swan-plum-kite-mole"
 
@@ -158,3 +163,324 @@ def test_slow_work_is_done_before_the_transaction(pki, at, monkeypatch):
 
     assert seen == {"hash": True, "key": True}
     assert AuditEntry.objects.filter(action="person.password_set", actor="chief").count() == 1
+
+
+# --- With a CSR -----------------------------------------------------------------------------
+
+
+def make_csr(key=None):
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    return x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, SHA256())
+
+
+def redeem_with_csr(token, csr, at, **fields):
+    return enrolment.redeem_with_csr(token=token, csr=csr, at=at, **fields)
+
+
+@pytest.fixture
+def approval(pki):
+    CertificateProfile.objects.filter(name="person").update(approvals=1)
+
+
+def test_csr_uses_the_link_up_and_is_certified(pki, alice, at):
+    token, csr = invite(alice, at), make_csr()
+    asked = redeem_with_csr(token, csr, at)
+
+    assert asked.certificate.owner == alice
+    assert asked.certificate.spki_sha256 == certification.spki_of(csr)
+    invitation = Invitation.objects.get()
+    assert (invitation.redeemed_at, invitation.certificate) == (at, asked.certificate)
+    with pytest.raises(InvitationError, match="has been used"):
+        redeem(token, at)
+
+
+def test_same_csr_again_is_the_same_answer_and_another_is_refused(pki, alice, at):
+    token, key = invite(alice, at), ec.generate_private_key(ec.SECP256R1())
+    first = redeem_with_csr(token, make_csr(key), at)
+
+    assert redeem_with_csr(token, make_csr(key), at) == first
+    with pytest.raises(InvitationError, match="has been used"):
+        redeem_with_csr(token, make_csr(), at)
+    assert Certificate.objects.filter(owner=alice).count() == 1
+
+
+def test_answer_may_be_fetched_again_for_a_day(pki, alice, at):
+    token, csr = invite(alice, at), make_csr()
+    asked = redeem_with_csr(token, csr, at)
+    late = at + dt.timedelta(hours=23)
+
+    assert enrolment.request_behind(token=token, at=late) == asked
+    for fetch in (
+        lambda: enrolment.request_behind(token=token, at=at + dt.timedelta(hours=24)),
+        lambda: redeem_with_csr(token, csr, at + dt.timedelta(hours=24)),
+    ):
+        with pytest.raises(InvitationError, match="has been used"):
+            fetch()
+
+
+def test_waiting_request_may_be_asked_after_however_long(approval, alice, at):
+    token = invite(alice, at)
+    asked = redeem_with_csr(token, make_csr(), at)
+
+    found = enrolment.request_behind(token=token, at=at + dt.timedelta(days=30))
+
+    assert (found, found.state, found.certificate) == (asked, "waiting", None)
+
+
+def test_no_key_is_made_here_where_certificates_need_approval(approval, alice, at):
+    token = invite(alice, at)
+    with pytest.raises(ProfileError, match="Request it: request_certificate"):
+        redeem(token, at)
+    with pytest.raises(ProfileError, match="must approve"):
+        enrolment.hand_out(
+            actor="admin", user=alice, device="x", format=Format.PEM, password=None, at=at
+        )
+
+    assert not Certificate.objects.filter(owner=alice).exists()
+    assert enrolment.find(token=token, at=at).user == alice
+
+
+def test_refused_csr_leaves_the_link_unused(pki, alice, bob, at):
+    key = ec.generate_private_key(ec.SECP256R1())
+    redeem_with_csr(invite(bob, at), make_csr(key), at)
+    token = invite(alice, at)
+
+    with pytest.raises(KeyReuseError):
+        redeem_with_csr(token, make_csr(key), at)
+
+    assert enrolment.find(token=token, at=at).user == alice
+    refused = AuditEntry.objects.filter(action__endswith=".refused").get()
+    assert refused.actor == "alice"
+
+
+def test_admin_chooses_the_console_password_with_the_csr(pki, at):
+    admin = people.create_person(actor="test", username="chief", admin=True, at=at)
+    token = invite(admin, at)
+    with pytest.raises(RequestError, match="password"):
+        redeem_with_csr(token, make_csr(), at)
+
+    redeem_with_csr(token, make_csr(), at, console_password="correct horse battery staple")
+
+    admin.refresh_from_db()
+    assert admin.check_password("correct horse battery staple")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_page_that_sends_its_csr_twice_at_once_gets_one_certificate(pki, alice, at):
+    token, csr = invite(alice, at), make_csr()
+    outcomes, start = [], threading.Barrier(2)
+
+    def race() -> None:
+        start.wait()
+        try:
+            outcomes.append(redeem_with_csr(token, csr, at).pk)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=race) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(outcomes) == 2
+    assert len(set(outcomes)) == 1
+    assert Certificate.objects.filter(owner=alice).count() == 1
+
+
+# --- Links ----------------------------------------------------------------------------------
+
+
+def test_withdrawn_link_works_no_more(pki, alice, at):
+    token = invite(alice, at)
+    enrolment.withdraw_link(actor="admin", invitation=Invitation.objects.get(), at=at)
+
+    with pytest.raises(InvitationError):
+        redeem(token, at)
+    entry = AuditEntry.objects.filter(action="invitation.withdrawn").get()
+    assert (entry.actor, entry.target) == ("admin", "alice")
+    with pytest.raises(StateError, match="used, or has ended"):
+        enrolment.withdraw_link(actor="admin", invitation=Invitation.objects.get(), at=at)
+
+
+def test_used_link_cannot_be_withdrawn(pki, alice, at):
+    redeem(invite(alice, at), at)
+    with pytest.raises(StateError):
+        enrolment.withdraw_link(actor="admin", invitation=Invitation.objects.get(), at=at)
+
+
+def once(user, at, key, *, device="laptop", actor="admin"):
+    return enrolment.invite(actor=actor, user=user, device=device, once=key, at=at)
+
+
+def test_form_sent_twice_makes_one_link(pki, alice, bob, at):
+    first, token = once(alice, at, "form")
+
+    assert once(alice, at, "form") == (first, token)
+    assert AuditEntry.objects.filter(action="invitation.created").count() == 1
+    others = [
+        once(alice, at, "other form")[1],
+        once(alice, at, "form", device="phone")[1],
+        once(alice, at, "form", actor="alice")[1],
+        once(bob, at, "form")[1],
+    ]
+    assert len({token, *others}) == 5
+
+
+def test_form_sent_again_after_its_link_was_used_makes_none(pki, alice, at):
+    _, token = once(alice, at, "form")
+    redeem(token, at)
+
+    with pytest.raises(StateError, match="has been used since"):
+        once(alice, at, "form")
+    assert Invitation.objects.count() == 1
+
+
+# --- Links of people who open the console ---------------------------------------------------
+
+
+SECRET = "correct horse battery staple"
+
+
+@pytest.fixture
+def lesser(db):
+    """May issue for ordinary people, and for nobody of the console."""
+    user = make_person("lesser", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="issue_certificate"))
+    return user
+
+
+def link_by(maker, user, at, **fields):
+    return enrolment.invite(actor=maker, user=user, device="phone", at=at, **fields)[1]
+
+
+def give_console(user, *, everything=False):
+    """Past the verb, which would end the link itself."""
+    user.is_staff, user.is_superuser = True, everything
+    user.save()
+
+
+WAYS = {
+    "file": lambda token, at: redeem(token, at, console_password=SECRET),
+    "csr": lambda token, at: redeem_with_csr(token, make_csr(), at, console_password=SECRET),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("everything", [False, True], ids=["console", "administrator"])
+def test_link_made_by_lesser_staff_ends_with_the_console(pki, lesser, bob, at, way, everything):
+    token = link_by("lesser", bob, at)
+    give_console(bob, everything=everything)
+
+    with pytest.raises(InvitationError, match="may make none for you now"):
+        WAYS[way](token, at)
+
+    bob.refresh_from_db()
+    assert not bob.has_usable_password()
+    assert not Certificate.objects.filter(owner=bob).exists()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_console_given_while_the_link_is_redeemed_refuses_it(
+    pki, lesser, bob, at, way, monkeypatch
+):
+    token = link_by("lesser", bob, at)
+    found = enrolment.find
+
+    def find(**arguments):
+        invitation = found(**arguments)
+        people.change_person(
+            actor="admin",
+            user=bob,
+            changes={"is_staff": True},
+            at=at + dt.timedelta(seconds=1),
+        )
+        return invitation
+
+    monkeypatch.setattr(enrolment, "find", find)
+    with pytest.raises(InvitationError):
+        WAYS[way](token, at)
+    assert not Certificate.objects.filter(owner=bob).exists()
+    assert Invitation.objects.get().redeemed_at is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("maker", ["admin", "bob", "bootstrap", "command:root"])
+def test_link_for_the_console_by_who_may_make_it_works(pki, people, at, way, maker):
+    token = link_by(maker, people.bob, at)
+    give_console(people.bob)
+
+    WAYS[way](token, at)
+
+    people.bob.refresh_from_db()
+    assert people.bob.check_password(SECRET)
+    assert Certificate.objects.filter(owner=people.bob).exists()
+
+
+def test_link_for_the_console_ends_with_its_makers_rights(pki, people, at):
+    token = link_by("admin", people.bob, at)
+    give_console(people.bob)
+    enrolment.find(token=token, at=at)
+    type(people.admin).objects.filter(pk=people.admin.pk).update(is_superuser=False)
+
+    with pytest.raises(InvitationError, match="may make none"):
+        enrolment.find(token=token, at=at)
+
+
+def test_link_of_lesser_staff_works_for_an_ordinary_person(pki, lesser, alice, at):
+    assert redeem(link_by("lesser", alice, at), at).certificate.owner == alice
+
+
+# --- The console password of a request that waits -------------------------------------------
+
+
+@pytest.fixture
+def chief_waits(approval, people, at):
+    """Bob of the console has chosen a password, and his request waits."""
+    give_console(people.bob)
+    token = link_by("bob", people.bob, at)
+    return redeem_with_csr(token, make_csr(), at, console_password=SECRET)
+
+
+def password_opens(user):
+    user.refresh_from_db()
+    return user.check_password(SECRET)
+
+
+def test_password_opens_nothing_before_the_request_is_issued(chief_waits, people, at):
+    assert not password_opens(people.bob)
+    assert enrolment.needs_console_password(people.bob)
+
+    certification.approve(actor="admin", approver=people.admin, request=chief_waits, at=at)
+
+    assert password_opens(people.bob)
+    assert AuditEntry.objects.filter(action="person.password_set").count() == 1
+
+
+@pytest.mark.parametrize("end", ["reject", "withdraw"])
+def test_password_goes_with_the_request(chief_waits, people, at, end):
+    if end == "reject":
+        certification.reject(
+            actor="admin", approver=people.admin, request=chief_waits, reason="Not he.", at=at
+        )
+    else:
+        certification.withdraw(actor="bob", requester=people.bob, request=chief_waits, at=at)
+
+    people.bob.refresh_from_db()
+    assert not password_opens(people.bob)
+    assert not people.bob.password.startswith(f"!{chief_waits.invitation_id}:")
+    assert AuditEntry.objects.filter(action="person.password_dropped", target="bob").exists()
+    certification.submit_again(actor="bob", requester=people.bob, request=chief_waits, at=at)
+    certification.approve(actor="admin", approver=people.admin, request=chief_waits, at=at)
+    assert not password_opens(people.bob)
+
+
+def test_request_through_a_link_of_lesser_staff_is_not_issued_to_the_console(
+    approval, lesser, people, at
+):
+    asked = redeem_with_csr(link_by("lesser", people.bob, at), make_csr(), at)
+    give_console(people.bob)
+
+    with pytest.raises(StateError, match="Whoever made the link"):
+        certification.approve(actor="admin", approver=people.admin, request=asked, at=at)
+    assert not Certificate.objects.filter(owner=people.bob).exists()

@@ -17,14 +17,14 @@ LEAF = CA.issue("alice")
 def test_read(encoding: Encoding) -> None:
     csr = certs.make_csr("alice")
     assert files.read_csr(csr.public_bytes(encoding)) == csr
-    assert files.read_certificate(LEAF.certificate.public_bytes(encoding)) == LEAF.certificate
+    assert files.read_certificates(LEAF.certificate.public_bytes(encoding)) == [LEAF.certificate]
     crl = CA.crl(LEAF)
     assert files.read_revocation_list(crl.public_bytes(encoding)) == crl
 
 
 def test_read_with_text_and_windows_line_ends() -> None:
     pem = b"Certificate:\r\n  Data\r\n" + LEAF.pem.replace(b"\n", b"\r\n")
-    assert files.read_certificate(pem) == LEAF.certificate
+    assert files.read_certificates(pem) == [LEAF.certificate]
 
 
 def test_read_certificates_in_order() -> None:
@@ -55,7 +55,7 @@ def test_read_csr_bad(data: bytes, sentence: str) -> None:
 @pytest.mark.parametrize("data", [b"", b"\0", LEAF.key_pem, CA.crl().public_bytes(Encoding.PEM)])
 def test_read_certificate_bad(data: bytes) -> None:
     with pytest.raises(BadFileError):
-        files.read_certificate(data)
+        files.read_certificates(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", LEAF.pem])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
+from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -20,7 +23,7 @@ from pki.errors import (
     WrongPurposeError,
 )
 from pki.identity import identify, recheck, refusals
-from pki.models import Certificate
+from pki.models import Certificate, CertificateProfile
 from pki.revocation import revoke
 from tests import certs
 from tests.factories import PKI, People, make_device, make_identity, make_server_certificate
@@ -91,7 +94,7 @@ def test_identify_with_ca_certificate(pki: PKI, at: dt.datetime) -> None:
 
 
 def test_server_certificate_with_owner_is_nobody(pki: PKI, people: People, at: dt.datetime) -> None:
-    """The profile decides, even if a row was given an owner."""
+    """What was said when it was issued decides, even if a row was given an owner."""
     server = make_server_certificate(pki.issuing, at=at)
     Certificate.objects.filter(pk=server.pk).update(owner=people.admin)
     with pytest.raises(WrongPurposeError):
@@ -181,3 +184,30 @@ def test_every_refusal_has_its_own_code() -> None:
         kinds.extend(kind.__subclasses__())
     codes = [kind.code for kind in kinds]
     assert len(set(codes)) == len(codes)
+
+
+def test_identity_is_what_was_said_when_it_was_issued(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    """A profile that is edited or removed later makes nobody an identity, and unmakes none."""
+    device = make_device(people.alice, pki.issuing)
+    CertificateProfile.objects.filter(name="person").update(
+        enabled=False, purpose="mail", extended_key_usage=["emailProtection"]
+    )
+    assert identify(chain=device.chain, at=at).username == "alice"
+    Certificate.objects.filter(pk=device.certificate.pk).update(signs_in=False)
+    with pytest.raises(WrongPurposeError):
+        identify(chain=device.chain, at=at)
+
+
+def test_certificates_from_before_sign_in_as_before(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    device = make_device(people.alice, pki.issuing)
+    server = make_server_certificate(pki.issuing)
+    Certificate.objects.update(signs_in=False)
+    migration = importlib.import_module("pki.migrations.0002_authority_whole")
+    migration.say_who_signs_in(apps, SimpleNamespace(connection=connection))
+    assert identify(chain=device.chain, at=at).username == "alice"
+    server.refresh_from_db()
+    assert not server.signs_in

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pki import authorities, files, issuance, keys, lint
+from pki import authorities, files, issuance, keys, lint, tbs
 from pki import people as accounts
 from pki.changes import current_version
+from pki.description import partition_of
 from pki.errors import (
     AuthorityError,
     BadFileError,
@@ -23,13 +24,29 @@ from pki.errors import (
     LintError,
     MasterKeyMissingError,
     ProfileError,
+    StateError,
 )
-from pki.models import AuditEntry, Certificate, PrivateKey
+from pki.models import (
+    AuditEntry,
+    Certificate,
+    CertificateAuthority,
+    CertificateProfile,
+    PrivateKey,
+)
 from pki.revocation import revoke
 from pki.signals import certificate_issued
 from tests import certs
-from tests.factories import PKI, People, make_device, make_server_certificate
+from tests.factories import (
+    PKI,
+    People,
+    make_device,
+    make_people,
+    make_pki,
+    make_server_certificate,
+)
 from tests.openssl import openssl
+
+ONLY_EXAMPLE = x509.NameConstraints([x509.DNSName("example.org")], None)
 
 
 def _prepare(pki: PKI, people: People, at: dt.datetime, **changes: Any) -> issuance.Prepared:
@@ -203,11 +220,16 @@ def test_prepare_refusals(pki: PKI, people: People, at: dt.datetime) -> None:
         ({"public_key": odd}, "secp521r1"),
         ({"public_key": None}, "Give one key"),
         ({"csr": certs.make_csr("x"), "public_key": odd}, "Give one key"),
-        ({"owner": None}, "People, and only people"),
+        ({"owner": None}, "is for a person: say for whom"),
         ({"profile": "server"}, "People, and only people"),
         ({"profile": "root"}, "A root signs itself"),
         ({"authority": None}, "A root signs itself"),
         ({"profile": "intermediate", "owner": None}, "A CA needs a name"),
+        ({"profile": "ocsp", "owner": None}, "An OCSP responder needs a name"),
+        ({"name_constraints": ONLY_EXAMPLE}, "Name constraints are for CAs"),
+        ({"renews": pki.issuing.certificate}, "Only a CA is renewed"),
+        ({"path_length": 0}, "a leaf has no path length"),
+        ({"validity": dt.timedelta(days=366)}, "admits 365 days"),
         ({"common_name": "bob"}, "carries their username"),
         ({"hosts": ["chat.example.org"]}, "Servers, and only servers"),
         ({"device": "x" * 65}, "64 visible characters"),
@@ -266,6 +288,57 @@ def test_expired_ca_signs_nothing(pki: PKI, people: People, at: dt.datetime) -> 
         _prepare(pki, people, at + dt.timedelta(days=11 * 365))
 
 
+def test_retired_ca_signs_nothing(pki: PKI, people: People, at: dt.datetime) -> None:
+    prepared = _prepare(pki, people, at)
+    CertificateAuthority.objects.filter(pk=pki.issuing.pk).update(retired_at=at)
+    with pytest.raises(AuthorityError, match="Test Issuing is retired"):
+        issuance.issue(prepared)
+    with pytest.raises(AuthorityError, match="retired"):
+        _prepare(pki, people, at)
+    assert not people.alice.certificates.exists()
+
+
+def test_ca_below_a_retired_root_signs(pki: PKI, people: People, at: dt.datetime) -> None:
+    """Retired is who issues nothing more; what was issued stays in force."""
+    CertificateAuthority.objects.filter(pk=pki.root.pk).update(retired_at=at)
+    assert issuance.issue(_prepare(pki, people, at))
+
+
+def test_ca_below_a_revoked_root_signs_nothing(pki: PKI, people: People, at: dt.datetime) -> None:
+    root = Certificate.objects.filter(pk=pki.root.certificate.pk)
+    root.update(revoked_at=at, revocation_reason="cACompromise")
+    with pytest.raises(AuthorityError, match="Test Root cannot sign: its certificate is revoked"):
+        _prepare(pki, people, at)
+
+
+def test_serial_that_was_given_before(
+    pki: PKI, people: People, at: dt.datetime, monkeypatch
+) -> None:
+    """Nothing is changed, and the next attempt draws another number."""
+    taken = make_device(people.alice, pki.issuing, at=at).certificate
+    issued = AuditEntry.objects.filter(action="certificate.issued")
+    before = issued.count()
+    with monkeypatch.context() as patched:
+        patched.setattr(tbs, "new_serial", lambda: int(taken.serial, 16))
+        prepared = _prepare(pki, people, at)
+    with pytest.raises(StateError, match=r"serial number that was drawn .* is taken"):
+        issuance.issue(prepared)
+    assert people.alice.certificates.get() == taken
+    assert issued.count() == before
+    assert issuance.issue(_prepare(pki, people, at))
+
+
+def test_same_serial_of_two_cas_is_no_collision(
+    pki: PKI, people: People, at: dt.datetime, monkeypatch
+) -> None:
+    other = authorities.create_authority(actor="a", name="Other", parent=pki.root, at=at)
+    serial = tbs.new_serial()
+    monkeypatch.setattr(tbs, "new_serial", lambda: serial)
+    for authority in (pki.issuing, other):
+        issuance.issue(_prepare(pki, people, at, authority=authority))
+    assert people.alice.certificates.count() == 2
+
+
 def test_certificate_ends_with_its_ca(pki: PKI, people: People, at: dt.datetime) -> None:
     nearly_over = pki.issuing.certificate.not_after - dt.timedelta(days=30)
     device = make_device(people.alice, pki.issuing, at=nearly_over)
@@ -288,6 +361,232 @@ def test_issue_without_master_key(
         issuance.issue(prepared)
     assert not people.alice.certificates.exists()
     assert PrivateKey.objects.count() == count
+
+
+# --- Profiles -----------------------------------------------------------------------------------
+
+
+def _edit(name: str, **changes: Any) -> None:
+    assert CertificateProfile.objects.filter(name=name).update(**changes)
+
+
+def test_profile_that_is_off(pki: PKI, people: People, at: dt.datetime) -> None:
+    _edit("person", enabled=False)
+    with pytest.raises(ProfileError, match="switched off"):
+        _prepare(pki, people, at)
+
+
+def test_edited_profile_counts_from_now_on(pki: PKI, people: People, at: dt.datetime) -> None:
+    _edit("person", validity_days=7, key_types=["p384"])
+    with pytest.raises(ProfileError, match=r"does not admit P-256 keys. Use one of: P-384"):
+        _prepare(pki, people, at)
+    key = ec.generate_private_key(ec.SECP384R1()).public_key()
+    assert (issuance.issue(_prepare(pki, people, at, public_key=key)).not_after - at).days == 6
+
+
+def test_who_signs_in_is_said_when_issued(pki: PKI, people: People, at: dt.datetime) -> None:
+    person = issuance.issue(_prepare(pki, people, at))
+    mail = issuance.issue(_prepare(pki, people, at, profile="mail"))
+    code = issuance.issue(_prepare(pki, people, at, profile="code"))
+    server = make_server_certificate(pki.issuing, at=at)
+    assert [one.signs_in for one in (person, mail, code, server)] == [True, False, False, False]
+    assert not pki.issuing.certificate.signs_in
+
+
+@pytest.mark.parametrize(
+    ("profile", "purpose", "usage"),
+    [
+        ("mail", "E-mail Protection", "Digital Signature, Key Agreement"),
+        ("code", "Code Signing", "Digital Signature\n"),
+    ],
+)
+def test_openssl_reads_mail_and_code(
+    pki: PKI,
+    people: People,
+    at: dt.datetime,
+    tmp_path: Path,
+    profile: str,
+    purpose: str,
+    usage: str,
+) -> None:
+    certificate = issuance.issue(_prepare(pki, people, at, profile=profile))
+    path = _write(tmp_path / "leaf.pem", certificate.der)
+    shown = openssl("x509", "-in", path, "-noout", "-text")
+    assert purpose in shown
+    assert usage in shown
+    assert "email:alice@example.org" in shown
+    assert "Client Authentication" not in shown
+
+
+def test_openssl_takes_a_mail_certificate_for_smime(
+    pki: PKI, people: People, at: dt.datetime, tmp_path: Path
+) -> None:
+    leaf = issuance.issue(_prepare(pki, people, at, profile="mail"))
+    assert "OK" in openssl(
+        *("verify", "-x509_strict", "-purpose", "smimesign", "-verify_email", "alice@example.org"),
+        *("-CAfile", _write(tmp_path / "root.pem", pki.root.certificate.der)),
+        *("-untrusted", _write(tmp_path / "ca.pem", pki.issuing.certificate.der)),
+        _write(tmp_path / "leaf.pem", leaf.der),
+    )
+
+
+def test_mail_needs_an_address(pki: PKI, people: People, at: dt.datetime) -> None:
+    people.alice.email = ""
+    with pytest.raises(ProfileError, match="needs an e-mail address, and Alice has none"):
+        _prepare(pki, people, at, profile="mail")
+
+
+def test_ocsp_responder(pki: PKI, at: dt.datetime, tmp_path: Path) -> None:
+    """RFC 6960, 4.2.2.2: the CA's own word, and nowhere to ask about it."""
+    prepared = issuance.prepare(
+        actor="a",
+        authority=pki.issuing,
+        profile="ocsp",
+        key=keys.create_key(algorithm="p256"),
+        common_name="Test Issuing OCSP",
+        at=at,
+    )
+    path = _write(tmp_path / "ocsp.pem", issuance.issue(prepared).der)
+    shown = openssl("x509", "-in", path, "-noout", "-text")
+    assert "OCSP Signing" in shown
+    assert "OCSP No Check" in shown
+    assert "CA Issuers" in shown
+    assert "CRL Distribution" not in shown
+    assert "OCSP - URI" not in shown
+
+
+def test_limit_per_person(pki: PKI, people: People, at: dt.datetime) -> None:
+    _edit("person", per_person=2)
+    first = make_device(people.alice, pki.issuing, at=at).certificate
+    late = _prepare(pki, people, at)
+    make_device(people.alice, pki.issuing, at=at)
+    with pytest.raises(ProfileError, match="has 2 valid certificates of profile 'person'"):
+        _prepare(pki, people, at)
+    with pytest.raises(ProfileError, match="has 2 valid certificates"):
+        issuance.issue(late)  # prepared while there was room
+    assert issuance.issue(_prepare(pki, people, at, owner=people.bob))
+    assert issuance.issue(_prepare(pki, people, at, profile="mail"))
+    revoke(actor="alice", certificate=first, reason="superseded", at=at)
+    assert issuance.issue(_prepare(pki, people, at))
+
+
+def test_validity_is_shortened_only(pki: PKI, people: People, at: dt.datetime) -> None:
+    short = issuance.issue(_prepare(pki, people, at, validity=dt.timedelta(days=2)))
+    assert (short.not_after - at).days == 1
+
+
+# --- CAs ----------------------------------------------------------------------------------------
+
+
+def _prepare_ca(pki: PKI, at: dt.datetime, **changes: Any) -> issuance.Prepared:
+    fields: dict[str, Any] = {
+        "actor": "admin",
+        "authority": pki.root,
+        "profile": "intermediate",
+        "common_name": "New CA",
+        "at": at,
+    }
+    if "key" not in changes:
+        fields["key"] = keys.create_key(algorithm="p256")
+    return issuance.prepare(**(fields | changes))
+
+
+def _found(certificate: Certificate, name: str, parent: CertificateAuthority | None) -> Any:
+    return CertificateAuthority.objects.create(
+        name=name, slug=name.lower(), parent=parent, certificate=certificate
+    )
+
+
+def test_path_length_stands_for_that_of_the_profile(pki: PKI, at: dt.datetime) -> None:
+    with pytest.raises(LintError, match="path_length: is not below that of the CA"):
+        _prepare_ca(pki, at, path_length=1)
+    root = issuance.issue(
+        _prepare_ca(pki, at, authority=None, profile="root", common_name="Deep", path_length=2)
+    )
+    deep = _found(root, "Deep", None)
+    middle = issuance.issue(_prepare_ca(pki, at, authority=deep, path_length=1))
+    value = x509.load_der_x509_certificate(bytes(middle.der)).extensions
+    assert value.get_extension_for_class(x509.BasicConstraints).value.path_length == 1
+    with pytest.raises(ProfileError, match="path length of 0 to 4"):
+        _prepare_ca(pki, at, path_length=5)
+
+
+def test_ca_at_the_end_of_its_path_signs_no_ca(pki: PKI, at: dt.datetime) -> None:
+    with pytest.raises(LintError, match="path_length"):
+        _prepare_ca(pki, at, authority=pki.issuing)
+
+
+def test_name_constraints(pki: PKI, people: People, at: dt.datetime, tmp_path: Path) -> None:
+    """Critical, seen by openssl, and kept by what the CA signs, also two levels down."""
+    row = issuance.issue(_prepare_ca(pki, at, name_constraints=ONLY_EXAMPLE))
+    ca = _found(row, "Bound", pki.root)
+    path = _write(tmp_path / "ca.pem", row.der)
+    shown = openssl("x509", "-in", path, "-noout", "-ext", "nameConstraints")
+    assert "Name Constraints: critical" in shown
+    assert "DNS:example.org" in shown
+
+    make_server_certificate(ca, hosts=("chat.example.org",), at=at)
+    with pytest.raises(LintError, match=r"elsewhere.net is not permitted by the name constraints"):
+        make_server_certificate(ca, hosts=("elsewhere.net",), at=at)
+
+
+def test_name_constraints_of_a_ca_further_up(pki: PKI, at: dt.datetime) -> None:
+    root = issuance.issue(
+        _prepare_ca(
+            pki,
+            at,
+            authority=None,
+            profile="root",
+            common_name="Top",
+            name_constraints=ONLY_EXAMPLE,
+        )
+    )
+    top = _found(root, "Top", None)
+    below = _found(issuance.issue(_prepare_ca(pki, at, authority=top)), "Below", top)
+    with pytest.raises(LintError, match="names_within_constraints"):
+        make_server_certificate(below, hosts=("elsewhere.net",), at=at)
+
+
+def test_renewal_of_a_ca_with_its_key(
+    pki: PKI, people: People, at: dt.datetime, tmp_path: Path
+) -> None:
+    """Leaves of the old certificate are verified with the new one."""
+    leaf = make_device(people.alice, pki.issuing, at=at).certificate
+    old = pki.issuing.certificate
+    with pytest.raises(KeyReuseError):
+        _prepare_ca(pki, at, key=old.key)
+    new = issuance.issue(_prepare_ca(pki, at, key=old.key, renews=old, common_name=""))
+    assert (new.subject, new.spki_sha256) == (old.subject, old.spki_sha256)
+    assert new.serial != old.serial
+    assert "OK" in openssl(
+        *("verify", "-x509_strict", "-CAfile", _write(tmp_path / "r", pki.root.certificate.der)),
+        *("-untrusted", _write(tmp_path / "ca", new.der), _write(tmp_path / "leaf", leaf.der)),
+    )
+    again = issuance.issue(_prepare_ca(pki, at, key=old.key, renews=new))
+    assert again.subject == old.subject
+
+
+def test_renewal_takes_no_key_of_another_ca(pki: PKI, at: dt.datetime) -> None:
+    with pytest.raises(KeyReuseError, match="belongs to somebody else"):
+        _prepare_ca(pki, at, key=pki.root.certificate.key, renews=pki.issuing.certificate)
+    revoke(actor="a", certificate=pki.issuing.certificate, reason="keyCompromise", at=at)
+    with pytest.raises(KeyReuseError, match="lost or stolen"):
+        _prepare_ca(pki, at, key=pki.issuing.certificate.key, renews=pki.issuing.certificate)
+
+
+def test_partition_is_named_by_the_certificate(pki: PKI, people: People, at: dt.datetime) -> None:
+    CertificateAuthority.objects.filter(pk=pki.issuing.pk).update(crl_partitions=3)
+    pki.issuing.refresh_from_db()
+    seen = set()
+    for _ in range(12):
+        device = make_device(people.alice, pki.issuing, at=at)
+        points = device.x509.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        [url] = [name.value for point in points for name in point.full_name]
+        partition = 1 + int(device.certificate.serial, 16) % 3
+        assert partition_of(device.certificate.serial, 3) == partition
+        assert url == f"http://localhost:8080/crl/test-issuing-{partition}.crl"
+        seen.add(partition)
+    assert len(seen) > 1
 
 
 # --- Keys that belong to somebody -----------------------------------------------------------
@@ -352,6 +651,54 @@ def test_csr_gives_its_key_and_nothing_else(pki: PKI, people: People, at: dt.dat
     assert list(names) == [x509.RFC822Name("alice@example.org")]
     purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def test_csr_is_told_what_it_does_not_get(pki: PKI, people: People, at: dt.datetime) -> None:
+    csr = certs.make_csr(
+        "admin",
+        extensions=[(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)],
+    )
+    prepared = _prepare(pki, people, at, csr=csr)
+    assert prepared.differences == (
+        "The request asks for the subject CN=admin, which the certificate will not have.",
+        "The request asks for the purpose serverAuth, which the certificate will not have.",
+    )
+    assert _prepare(pki, people, at).differences == ()
+    assert _prepare(pki, people, at, csr=certs.make_csr("alice")).differences == ()
+
+
+def test_profile_that_refuses_excess(pki: PKI, people: People, at: dt.datetime) -> None:
+    _edit("person", excess="refuse")
+    assert issuance.issue(_prepare(pki, people, at, csr=certs.make_csr("alice")))
+    with pytest.raises(ProfileError, match=r"refuses requests that ask for more.*subject CN=admin"):
+        _prepare(pki, people, at, csr=certs.make_csr("admin"))
+
+
+def test_server_request_for_its_own_hosts(pki: PKI, at: dt.datetime) -> None:
+    hosts = ["a.example.org", "b.example.org"]
+    csr = certs.make_csr(
+        hosts[0],
+        extensions=[(x509.SubjectAlternativeName([x509.DNSName(h) for h in hosts]), False)],
+    )
+    fields: dict[str, Any] = {"actor": "a", "authority": pki.issuing, "profile": "server"}
+    assert issuance.prepare(**fields, csr=csr, hosts=hosts, at=at).differences == ()
+    [difference] = issuance.prepare(**fields, csr=csr, hosts=hosts[:1], at=at).differences
+    assert "b.example.org" in difference
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refusals_are_recorded(at: dt.datetime) -> None:
+    pki, people = make_pki(at=at), make_people()
+    with pytest.raises(ProfileError):
+        _prepare(pki, people, at, public_key=rsa.generate_private_key(3, 2048).public_key())
+    entry = AuditEntry.objects.get(action="certificate.issue.refused")
+    assert entry.actor == "admin"
+    assert "public exponent" in entry.detail["reason"]
+    prepared = _prepare(pki, people, at)
+    issuance.issue(prepared)
+    with pytest.raises(ProfileError):
+        issuance.issue(prepared)
+    assert AuditEntry.objects.filter(action="certificate.issue.refused").count() == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from pki import lint, profiles, tbs
@@ -39,6 +40,7 @@ def _candidate(
 ) -> Candidate:
     """A sound candidate, but for the given fields and extensions (REMOVED, a value, or a value
     with its criticality)."""
+    further_up = fields.pop("above", ())
     names = () if profile.is_ca else (x509.RFC822Name("alice@example.org"),)
     request = tbs.Request(
         subject=fields.pop("subject", x509.Name([_name("alice")])),
@@ -69,7 +71,7 @@ def _candidate(
     for value, is_critical in changed.values():
         builder = builder.add_extension(value, critical=is_critical)
     twin = sign_twin(builder, algorithm="p256")
-    return Candidate(twin, profile, issuer.certificate if issuer else None, AT)
+    return Candidate(twin, profile, issuer.certificate if issuer else None, AT, further_up)
 
 
 def _findings(candidate: Candidate, rule: str) -> list[str]:
@@ -80,6 +82,47 @@ def _usage(**usages: bool) -> x509.KeyUsage:
     return tbs.key_usage(frozenset(name for name, wanted in usages.items() if wanted))
 
 
+DIRECTORY = x509.DirectoryName(x509.Name([_name("alice")]))
+MAIL = x509.RFC822Name("alice@example.org")
+POINT = x509.DistributionPoint(
+    [x509.UniformResourceIdentifier("https://x.example/a.crl")], None, None, None
+)
+OCSP_ALONE = x509.AuthorityInformationAccess(
+    [
+        x509.AccessDescription(
+            AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://x.example/o")
+        )
+    ]
+)
+HTTP_POINT = x509.DistributionPoint(
+    [x509.UniformResourceIdentifier("http://x.example/a.crl")], None, None, None
+)
+NO_CHECK = x509.OCSPNoCheck()
+ONLY_ORG = x509.NameConstraints([x509.RFC822Name("example.org")], None)
+RESPONDER: dict[str, Any] = {
+    "profile": profiles.OCSP,
+    "subject": x509.Name([_name("Issuing OCSP")]),
+    "names": (),
+}
+
+
+def _bound(constraints: x509.NameConstraints) -> tbs.Issuer:
+    """A CA above that is bound to some names."""
+    above = certs.make_ca("Bound")
+    builder = x509.CertificateBuilder(
+        issuer_name=above.certificate.subject,
+        subject_name=above.certificate.subject,
+        public_key=above.key.public_key(),
+        serial_number=above.certificate.serial_number,
+        not_valid_before=above.certificate.not_valid_before_utc,
+        not_valid_after=above.certificate.not_valid_after_utc,
+    ).add_extension(constraints, critical=True)
+    for extension in above.certificate.extensions:
+        builder = builder.add_extension(extension.value, critical=extension.critical)
+    return replace(ISSUER, certificate=builder.sign(above.key, SHA256()))
+
+
+OTHER_ID = x509.SubjectKeyIdentifier(b"x" * 20)
 GOOD: list[tuple[str, dict[str, Any]]] = [
     ("person", {}),
     ("person without e-mail", {"names": (x509.DirectoryName(x509.Name([_name("alice")])),)}),
@@ -98,6 +141,18 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ),
     ("root", {"profile": profiles.ROOT, "issuer": None, "subject": x509.Name([_name("Root 2")])}),
     ("intermediate", {"profile": profiles.INTERMEDIATE, "subject": x509.Name([_name("Issuing")])}),
+    ("responder", RESPONDER),
+    ("mail", {"profile": profiles.MAIL}),
+    ("code", {"profile": profiles.CODE}),
+    (
+        "bound intermediate",
+        {
+            "profile": profiles.INTERMEDIATE,
+            "subject": x509.Name([_name("Issuing")]),
+            "extensions": {x509.NameConstraints: (ONLY_ORG, True)},
+        },
+    ),
+    ("within the constraints", {"issuer": _bound(ONLY_ORG)}),
     ("umlauts", {"subject": x509.Name([_name("Jürgen 李")])}),
 ]
 
@@ -107,19 +162,6 @@ def test_lint_good(change: dict[str, Any]) -> None:
     lint.lint(_candidate(**change))
 
 
-DIRECTORY = x509.DirectoryName(x509.Name([_name("alice")]))
-MAIL = x509.RFC822Name("alice@example.org")
-POINT = x509.DistributionPoint(
-    [x509.UniformResourceIdentifier("https://x.example/a.crl")], None, None, None
-)
-OCSP_ALONE = x509.AuthorityInformationAccess(
-    [
-        x509.AccessDescription(
-            AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://x.example/o")
-        )
-    ]
-)
-OTHER_ID = x509.SubjectKeyIdentifier(b"x" * 20)
 BAD: list[tuple[str, str, dict[str, Any]]] = [
     ("serial_number", "short", {"serial": 12345}),
     ("validity", "too long", {"end": AT + dt.timedelta(days=366)}),
@@ -256,6 +298,56 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("alternative_names", "of a CA", {"profile": profiles.INTERMEDIATE, "names": (DIRECTORY,)}),
+    ("alternative_names", "no e-mail", {"profile": profiles.MAIL, "names": (DIRECTORY,)}),
+    ("name_constraints", "of a person", {"extensions": {x509.NameConstraints: (ONLY_ORG, True)}}),
+    (
+        "name_constraints",
+        "not critical",
+        {
+            "profile": profiles.INTERMEDIATE,
+            "extensions": {x509.NameConstraints: (ONLY_ORG, False)},
+        },
+    ),
+    (
+        "name_constraints",
+        "URI",
+        {
+            "profile": profiles.INTERMEDIATE,
+            "extensions": {
+                x509.NameConstraints: (
+                    x509.NameConstraints([x509.UniformResourceIdentifier("x.example")], None),
+                    True,
+                )
+            },
+        },
+    ),
+    (
+        "names_within_constraints",
+        "by the issuer",
+        {"issuer": _bound(ONLY_ORG), "names": (x509.RFC822Name("alice@elsewhere.example"),)},
+    ),
+    (
+        "names_within_constraints",
+        "by a CA further up",
+        {"above": (_bound(ONLY_ORG).certificate,), "names": (x509.RFC822Name("a@else.example"),)},
+    ),
+    ("ocsp_no_check", "of a person", {"extensions": {x509.OCSPNoCheck: (NO_CHECK, False)}}),
+    ("ocsp_no_check", "missing", {**RESPONDER, "extensions": {x509.OCSPNoCheck: REMOVED}}),
+    (
+        "ocsp_no_check",
+        "critical",
+        {**RESPONDER, "extensions": {x509.OCSPNoCheck: (NO_CHECK, True)}},
+    ),
+    (
+        "revocation_pointers",
+        "of a responder",
+        {
+            **RESPONDER,
+            "extensions": {
+                x509.CRLDistributionPoints: (x509.CRLDistributionPoints([HTTP_POINT]), False)
+            },
+        },
+    ),
     ("revocation_pointers", "no CRL", {"extensions": {x509.CRLDistributionPoints: REMOVED}}),
     (
         "revocation_pointers",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
 
@@ -56,3 +57,41 @@ def test_each_purpose_has_a_key_of_its_own_and_repr_shows_none(tmp_path):
     assert key.derive("one") != key.derive("two")
     assert key.secret.hex() not in repr(key)
     assert str(key.secret) not in repr(key)
+
+
+def test_changed_file_is_read_again(tmp_path):
+    """Also where it is changed within a tick of the clock, and where only its mode is."""
+    path = tmp_path / "master.key"
+    keys = [masterkey.create(tmp_path / f"{number}.key") for number in range(20)]
+    for number, key in enumerate(keys):
+        path.write_bytes((tmp_path / f"{number}.key").read_bytes())
+        path.chmod(0o600)
+        assert masterkey.load(path) == key
+    assert masterkey.load(path) is not masterkey.load(path)  # too young to be known by its times
+    time.sleep(0.2)
+    assert masterkey.load(path) is masterkey.load(path)
+    path.chmod(0o640)
+    with pytest.raises(MasterKeyInvalidError, match="may be read by others"):
+        masterkey.load(path)
+    path.unlink()
+    with pytest.raises(MasterKeyMissingError):
+        masterkey.load(path)
+
+
+def test_key_to_come_takes_the_place_of_the_one_in_force(tmp_path):
+    path, source = tmp_path / "master.key", tmp_path / "elsewhere" / "new.key"
+    old = masterkey.create(path)
+    new = masterkey.prepare(path, source)
+    assert masterkey.prepare(path, None) == masterkey.prepare(path, source) == new
+    assert masterkey.load(source) == new
+    assert masterkey.load(path) == old
+    assert masterkey.find(path, new.identifier) == new
+
+    masterkey.promote(path)
+
+    assert masterkey.load(path) == new
+    assert masterkey.find(path, old.identifier) == old
+    assert masterkey.find(path, "0" * 16) is None
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(MasterKeyInvalidError, match="in force already"):
+        masterkey.prepare(path, source)

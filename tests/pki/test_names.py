@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cryptography import x509
 
@@ -23,6 +25,26 @@ def test_names_of_a_person_without_email() -> None:
     assert names == (x509.DirectoryName(subject),)
 
 
+def test_names_where_the_profile_gives_none() -> None:
+    owner = User(username="alice", email="alice@example.org")
+    bare = replace(profiles.CODE, names=profiles.Names.NONE)
+    assert names_of(bare, owner=owner)[1] == ()
+
+
+def test_mail_needs_an_address() -> None:
+    owner = User(username="alice", email="alice@example.org")
+    assert names_of(profiles.MAIL, owner=owner)[1] == (x509.RFC822Name("alice@example.org"),)
+    with pytest.raises(ProfileError, match="needs an e-mail address"):
+        names_of(profiles.MAIL, owner=User(username="alice"))
+
+
+def test_names_of_a_responder() -> None:
+    subject, names = names_of(profiles.OCSP, owner=None, common_name="Issuing OCSP")
+    assert (subject.rfc4514_string(), names) == ("CN=Issuing OCSP", ())
+    with pytest.raises(ProfileError, match="An OCSP responder needs a name"):
+        names_of(profiles.OCSP, owner=None)
+
+
 def test_names_of_a_server() -> None:
     subject, names = names_of(profiles.SERVER, owner=None, hosts=["chat.example", "::1"])
     assert subject.rfc4514_string() == "CN=chat.example"
@@ -34,7 +56,10 @@ def test_names_of_a_ca() -> None:
     assert (subject.rfc4514_string(), names) == ("CN=Root", ())
 
 
-@pytest.mark.parametrize("host", ["ä.example", ""])
+@pytest.mark.parametrize(
+    "host",
+    ["ä.example", "", "::1%eth0", "fe80::1%1", "0x7f.1", "127.1", "2130706433", "a.0X", "1.2.3.4."],
+)
 def test_host_that_cannot_be_written(host: str) -> None:
     with pytest.raises(ProfileError, match="cannot be certified"):
         names_of(profiles.SERVER, owner=None, common_name="", hosts=[host])

@@ -3,10 +3,15 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import Group
 
-from pki import people
+from pki import enrolment, people
 from pki.changes import current_version
 from pki.errors import RequestError
-from pki.models import AuditEntry, User
+from pki.models import AuditEntry, Invitation, User
+
+
+def done():
+    """What the trail says was done; what was refused stands there too."""
+    return list(AuditEntry.objects.exclude(action__endswith=".refused"))
 
 
 def test_created_person_has_no_usable_password_and_no_rights(db, at):
@@ -24,7 +29,7 @@ def test_bad_username_is_refused_and_nothing_is_written(db, at, username):
     with pytest.raises(RequestError):
         people.create_person(actor="admin", username=username, at=at)
     assert not User.objects.exists()
-    assert not AuditEntry.objects.exists()
+    assert not done()
 
 
 def test_taken_username_is_refused(alice, at):
@@ -49,7 +54,7 @@ def test_name_taken_at_the_same_time_is_a_sentence(alice, at, monkeypatch):
     monkeypatch.setattr(User, "full_clean", lambda self: None)
     with pytest.raises(RequestError, match="exists already"):
         people.create_person(actor="admin", username="alice", at=at)
-    assert not AuditEntry.objects.exists()
+    assert not done()
 
 
 def changed(user, at, **changes):
@@ -83,7 +88,7 @@ def test_bad_change_is_a_sentence_and_changes_nothing(alice, at, changes, senten
     with pytest.raises(RequestError, match=sentence):
         changed(alice, at, **changes)
     assert User.objects.values().get(pk=alice.pk) == before
-    assert not AuditEntry.objects.exists()
+    assert not done()
 
 
 def test_console_password_is_set_and_recorded_without_itself(alice, at):
@@ -109,3 +114,73 @@ def test_of_two_console_passwords_set_at_once_one_counts(alice, at):
         people.set_console_password(actor="chief", user=other, password="another good one", at=at)
     other.refresh_from_db()
     assert other.check_password("correct horse battery")
+
+
+@pytest.mark.parametrize("username", ["signet", "check", "upkeep", "bootstrap", "command"])
+def test_nobody_is_called_what_the_trail_calls_this_machine(db, at, username):
+    with pytest.raises(RequestError, match="audit trail calls this machine"):
+        people.create_person(actor="admin", username=username, at=at)
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "rights", [{"is_staff": True}, {"is_staff": True, "is_superuser": True}], ids=["some", "all"]
+)
+def test_open_links_end_when_the_person_is_given_the_console(alice, bob, at, rights):
+    for user in (alice, bob):
+        enrolment.invite(actor="lesser", user=user, device="laptop", at=at)
+    changed(alice, at, **rights)
+
+    assert [link.user for link in Invitation.objects.open(at)] == [bob]
+    entry = AuditEntry.objects.get(action="invitation.withdrawn")
+    assert (entry.actor, entry.target, entry.detail["device"]) == ("admin", "alice", "laptop")
+
+
+def test_links_stay_when_the_console_is_taken_or_nothing_is_given(people, alice, at):
+    enrolment.invite(actor="admin", user=alice, device="laptop", at=at)
+    changed(alice, at, name="Alicia")
+    enrolment.invite(actor="admin", user=people.admin, device="laptop", at=at)
+    changed(people.admin, at, is_superuser=False)
+    assert Invitation.objects.open(at).count() == 2
+
+
+def link_with_password(user, at, hashed="md5$a$b"):
+    invitation = enrolment.invite(actor="admin", user=user, device="laptop", at=at)[0]
+    people.hold_console_password(
+        actor="alice", user=user, hashed=hashed, invitation=invitation, at=at
+    )
+    return {"actor": "alice", "user": user, "invitation": invitation, "at": at}
+
+
+def test_held_password_opens_nothing_until_it_is_released(alice, at):
+    hashed = people.hash_console_password(user=alice, password="correct horse battery")
+    held = link_with_password(alice, at, hashed)
+    alice.refresh_from_db()
+    assert not alice.has_usable_password()
+    assert not alice.check_password("correct horse battery")
+
+    people.release_console_password(**held)
+
+    alice.refresh_from_db()
+    assert alice.check_password("correct horse battery")
+
+
+def test_only_the_last_link_releases_or_drops_what_it_chose(alice, at):
+    first, second = link_with_password(alice, at), link_with_password(alice, at, "md5$c$d")
+    before = User.objects.get(pk=alice.pk).password
+    people.release_console_password(**first)
+    people.drop_console_password(**first)
+    assert User.objects.get(pk=alice.pk).password == before
+
+    people.drop_console_password(**second)
+    people.release_console_password(**second)
+    assert not User.objects.get(pk=alice.pk).has_usable_password()
+
+
+def test_password_that_was_set_meanwhile_is_neither_replaced_nor_dropped(alice, at):
+    held = link_with_password(alice, at)
+    people.set_console_password(actor="admin", user=alice, password="correct horse battery", at=at)
+    people.release_console_password(**held)
+    people.drop_console_password(**held)
+    alice.refresh_from_db()
+    assert alice.check_password("correct horse battery")

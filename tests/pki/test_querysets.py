@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from pki.models import Certificate, Invitation
+from pki.querysets import moment, rows_of
 from pki.revocation import revoke
 from tests.factories import PKI, Device, People, make_device
 
@@ -61,3 +62,14 @@ def test_open_invitations(people: People, at: dt.datetime) -> None:
     invite("b", expires_at=at)
     invite("c", redeemed_at=at)
     assert list(Invitation.objects.open(at)) == [fresh]
+
+
+def test_a_written_out_query_finds_the_times_that_the_rows_have(
+    devices: dict[str, Device], at: dt.datetime
+) -> None:
+    certificates = Certificate.objects.order_by("pk")
+    found = rows_of("SELECT not_before, revoked_at FROM pki_certificate ORDER BY id")
+    assert [(moment(begins), moment(revoked)) for begins, revoked in found] == list(
+        certificates.values_list("not_before", "revoked_at")
+    )
+    assert [revoked for _, revoked in found if revoked]

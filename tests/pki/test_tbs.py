@@ -95,3 +95,18 @@ def test_build_names_the_ca_as_issuer(issuer: tbs.Issuer) -> None:
     twin = sign_twin(builder, algorithm="p256")
     assert twin.issuer == issuer.certificate.subject
     assert twin.version is x509.Version.v3
+
+
+def test_responder_says_that_nobody_need_ask(issuer: tbs.Issuer) -> None:
+    found = tbs.extensions(profile=profiles.OCSP, request=_request(names=()), issuer=issuer)
+    assert _extension(found, x509.OCSPNoCheck) == (x509.OCSPNoCheck(), False)
+    [access] = _extension(found, x509.AuthorityInformationAccess)[0]
+    assert access.access_location.value == issuer.certificate_url
+    assert not [value for value, _ in found if isinstance(value, x509.CRLDistributionPoints)]
+
+
+def test_name_constraints_are_critical(issuer: tbs.Issuer) -> None:
+    bound = x509.NameConstraints([x509.DNSName("example.org")], None)
+    request = _request(names=(), name_constraints=bound)
+    found = tbs.extensions(profile=profiles.INTERMEDIATE, request=request, issuer=issuer)
+    assert _extension(found, x509.NameConstraints) == (bound, True)

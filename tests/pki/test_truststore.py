@@ -14,6 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from pki import authorities, crl, truststore
+from pki.bundles import Format
 from pki.changes import current_version
 from pki.errors import (
     AuthorityError,
@@ -22,12 +23,19 @@ from pki.errors import (
     CertificateNotTrustedError,
     CertificateRevokedError,
     PKIError,
+    RequestError,
     WrongPurposeError,
 )
 from pki.models import AuditEntry
 from pki.revocation import revoke
 from tests import certs
-from tests.factories import PKI, People, make_device, make_server_certificate
+from tests.factories import (
+    PKI,
+    People,
+    make_device,
+    make_endpoint,
+    make_server_certificate,
+)
 from tests.openssl import openssl
 
 FOREIGN = certs.make_ca("Partner Root")
@@ -46,7 +54,7 @@ def test_add_anchor(pki: PKI, at: dt.datetime) -> None:
     version = current_version()
     _add(pki, at, FOREIGN.der)
     assert pki.truststore.anchors.count() == 2
-    assert current_version() == version + 1
+    assert current_version() > version
     entry = AuditEntry.objects.first()
     assert entry is not None
     assert (entry.actor, entry.action) == ("admin", "anchor.added")
@@ -196,9 +204,9 @@ def test_verify_other_kinds(db: None, people: People, at: dt.datetime, algorithm
 # --- Exports --------------------------------------------------------------------------------
 
 
-def test_export_pem(pki: PKI, people: People, at: dt.datetime, tmp_path: Path) -> None:
+def test_export_pem(pki: PKI, at: dt.datetime) -> None:
     _add(pki, at, FOREIGN.der)
-    pem = truststore.export_pem(pki.truststore)
+    pem = _export(pki, at, Format.PEM)
     loaded = x509.load_pem_x509_certificates(pem)
     assert [one.public_bytes(Encoding.DER) for one in loaded] == [
         bytes(pki.root.certificate.der),
@@ -208,22 +216,116 @@ def test_export_pem(pki: PKI, people: People, at: dt.datetime, tmp_path: Path) -
     assert len(context.get_ca_certs()) == 2
 
 
-def test_export_p7b(pki: PKI, tmp_path: Path) -> None:
+def test_export_p7b(pki: PKI, at: dt.datetime, tmp_path: Path) -> None:
     path = tmp_path / "chat.p7b"
-    path.write_bytes(truststore.export_p7b(pki.truststore))
+    path.write_bytes(_export(pki, at, Format.P7B))
     shown = openssl("pkcs7", "-inform", "DER", "-in", path, "-print_certs", "-noout")
     assert "subject=CN = Test Root" in shown
 
 
 def test_export_der(pki: PKI, at: dt.datetime) -> None:
-    assert truststore.export_der(pki.truststore) == bytes(pki.root.certificate.der)
+    assert _export(pki, at, Format.DER) == bytes(pki.root.certificate.der)
     _add(pki, at, FOREIGN.der)
-    with pytest.raises(AuthorityError, match="2 anchors and DER holds one"):
-        truststore.export_der(pki.truststore)
+    with pytest.raises(RequestError, match="2 anchors and DER holds one"):
+        _export(pki, at, Format.DER)
 
 
-def test_export_of_nothing(db: None, at: dt.datetime) -> None:
+@pytest.mark.parametrize("format", Format)
+def test_export_of_nothing(db: None, at: dt.datetime, format: Format) -> None:
     empty = truststore.create_truststore(actor="a", name="empty", at=at)
-    for export in (truststore.export_pem, truststore.export_p7b, truststore.export_der):
-        with pytest.raises(AuthorityError, match="empty"):
-            export(empty)
+    with pytest.raises(AuthorityError, match="no anchor in force"):
+        truststore.export(empty, format=format, at=at, password="correct horse")
+
+
+def _export(pki: PKI, at: dt.datetime, format: Format) -> bytes:
+    return truststore.export(pki.truststore, format=format, at=at).content
+
+
+# --- Roots from elsewhere -------------------------------------------------------------------
+
+
+def test_foreign_root_and_what_is_below_it_has_rows(pki: PKI, at: dt.datetime) -> None:
+    _add(pki, at, FOREIGN.der)
+    root = pki.truststore.anchors.get(subject="CN=Partner Root").authority
+    assert root is not None
+    assert root.certificate.is_outside
+    below = FOREIGN.make_ca("Partner Issuing")
+    authorities.record_outside_authority(actor="a", certificate=below.der, at=at)
+    assert below.der in truststore.snapshot(pki.truststore, at).intermediates
+
+
+def test_public_roots_are_ours_and_of_endpoints_alone(pki: PKI, at: dt.datetime) -> None:
+    """A partner's root vouches for people here; on a device it would vouch for every website."""
+    _add(pki, at, FOREIGN.der)
+    other = authorities.create_authority(actor="a", name="Other Root", at=at)
+    unused = truststore.create_truststore(actor="a", name="unused", at=at)
+    truststore.add_anchor(actor="a", truststore=unused, authority=other, at=at)
+    assert truststore.public_roots(at=at) == []
+    make_endpoint(pki, pki.truststore)
+    [root] = truststore.public_roots(at=at)
+    assert root.public_bytes(Encoding.DER) == bytes(pki.root.certificate.der)
+
+
+# --- Dates ----------------------------------------------------------------------------------
+
+
+DAY = dt.timedelta(days=1)
+
+
+def _date(pki: PKI, at: dt.datetime, first: dt.datetime | None, last: dt.datetime | None) -> None:
+    truststore.date_anchor(
+        actor="admin",
+        anchor=pki.truststore.anchors.get(),
+        trusted_from=first,
+        trusted_until=last,
+        at=at,
+    )
+
+
+def test_anchor_counts_between_its_dates_alone(pki: PKI, at: dt.datetime) -> None:
+    _date(pki, at, at, at + DAY)
+    for moment, count in ((at - DAY / 2, 0), (at, 1), (at + DAY / 2, 1), (at + DAY, 0)):
+        taken = truststore.snapshot(pki.truststore, moment)
+        assert (len(taken.anchors), len(taken.crls)) == (count, 2 * count), moment
+    with pytest.raises(AuthorityError, match="no anchor in force"):
+        truststore.export(pki.truststore, format=Format.PEM, at=at + DAY)
+    entry = AuditEntry.objects.first()
+    assert entry is not None
+    assert (entry.action, entry.detail["until"]) == ("anchor.dated", (at + DAY).isoformat())
+
+
+def test_dates_may_be_taken_away_again(pki: PKI, at: dt.datetime) -> None:
+    _date(pki, at, None, at)
+    assert not truststore.snapshot(pki.truststore, at).anchors
+    _date(pki, at, None, None)
+    assert truststore.snapshot(pki.truststore, at).anchors
+
+
+def test_dates_that_never_meet(pki: PKI, at: dt.datetime) -> None:
+    with pytest.raises(RequestError, match="after the first"):
+        _date(pki, at, at, at)
+
+
+def test_date_that_comes_is_announced(pki: PKI, at: dt.datetime) -> None:
+    _date(pki, at, at + DAY, at + 2 * DAY)
+    for moment, is_announced in (
+        (at, False),
+        (at + DAY, True),
+        (at + DAY + dt.timedelta(seconds=61), True),
+        (at + DAY + dt.timedelta(minutes=5), False),
+        (at + 2 * DAY, True),
+    ):
+        version = current_version()
+        assert truststore.announce_dates(at=moment) is is_announced, moment
+        assert current_version() == version + is_announced
+
+
+def test_set_recognition(pki: PKI, at: dt.datetime) -> None:
+    version = current_version()
+    truststore.set_recognition(actor="admin", truststore=pki.truststore, recognises="email", at=at)
+    pki.truststore.refresh_from_db()
+    assert (pki.truststore.recognises, current_version()) == ("email", version + 1)
+    with pytest.raises(RequestError, match="no way"):
+        truststore.set_recognition(
+            actor="admin", truststore=pki.truststore, recognises="face", at=at
+        )

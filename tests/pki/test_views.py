@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import re
 from urllib.parse import quote
 
@@ -11,11 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from cryptography.x509 import ocsp
+from django.utils import timezone
 
-from pki import enrolment, people, revocation
-from pki.models import Certificate, Invitation
+from pki import crl, enrolment, people, revocation, truststore
+from pki.models import Certificate, CertificateAuthority, Invitation, RevocationList
 from tests.client import Visitor
-from tests.factories import make_device
+from tests.factories import make_device, make_endpoint
 
 
 @pytest.fixture
@@ -100,11 +102,18 @@ def test_unknown_link_says_so_and_not_more(pki):
 
 
 def test_enrol_home_offers_the_root_with_its_fingerprint(pki):
+    make_endpoint(pki, pki.truststore)
     visitor = Visitor(serves="enrol")
     page = visitor.get("/").content.decode()
     assert pki.root.certificate.fingerprint in page.replace("\n", "")
     assert f"/ca/{pki.root.slug}.cer" in page
     assert visitor.get(f"/ca/{pki.root.slug}.cer").content == bytes(pki.root.certificate.der)
+
+
+def test_enrol_home_offers_no_root_that_is_not_trusted_any_more(pki, at):
+    make_endpoint(pki, pki.truststore)
+    truststore.withdraw_anchor(actor="admin", anchor=pki.truststore.anchors.get(), at=at)
+    assert pki.root.slug not in Visitor(serves="enrol").get("/").content.decode()
 
 
 # --- public ---------------------------------------------------------------------------------
@@ -123,9 +132,60 @@ def test_ca_certificates_and_crls_are_der_with_their_media_types(pki):
     assert crl["ETag"]
 
 
-@pytest.mark.parametrize("path", ["/ca/none.cer", "/crl/none.crl", "/ocsp/none/"])
+NOT_THERE = [
+    "/ca/none.cer",
+    *(f"/crl/{name}.crl" for name in ("none", "none-delta", "none-1", "delta", "1")),
+    *(f"/crl/test-issuing-{last}.crl" for last in ("delta", "1", "01", "0", "x", "9999")),
+    "/ocsp/none/",
+]
+
+
+@pytest.mark.parametrize("path", NOT_THERE)
 def test_unknown_authority_is_not_found(pki, path):
     assert Visitor(serves="public").get(path).status_code == 404
+
+
+def test_each_crl_has_its_address(pki, at):
+    crl.configure(actor="a", authority=pki.issuing, crl_partitions=2, has_delta_crls=True, at=at)
+    visitor, tags = Visitor(serves="public"), set()
+    for scope in crl.scopes(CertificateAuthority.objects.get(pk=pki.issuing.pk)):
+        answer = visitor.get(f"/crl/{crl.file_name(pki.issuing, scope)}")
+        assert answer.content == bytes(crl.latest(pki.issuing, scope).der)
+        assert answer["Content-Type"] == "application/pkix-crl"
+        tags.add(answer["ETag"])
+    assert len(tags) == 4
+
+
+def test_crl_of_a_ca_that_is_called_like_a_partition(pki):
+    CertificateAuthority.objects.filter(pk=pki.root.pk).update(slug="test-issuing-2")
+    answer = Visitor(serves="public").get("/crl/test-issuing-2.crl")
+    assert answer.content == bytes(crl.latest(pki.root).der)
+
+
+def test_crl_that_is_known_is_not_sent_again(pki, at):
+    visitor, path = Visitor(serves="public"), "/crl/test-issuing.crl"
+    first = visitor.get(path)
+    for name, value in (
+        ("If-None-Match", first["ETag"]),
+        ("If-Modified-Since", first["Last-Modified"]),
+    ):
+        again = visitor.get(path, headers={name: value})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again["ETag"] == first["ETag"]
+        assert "max-age" in again["Cache-Control"]
+    crl.publish(authority=pki.issuing, actor="a", at=at)
+    newer = visitor.get(path, headers={"If-None-Match": first["ETag"]})
+    assert newer.status_code == 200
+    assert newer["ETag"] != first["ETag"]
+
+
+@pytest.mark.parametrize(("left", "age"), [(3600, 60), (30, 30), (0, 0), (-3600, 0)])
+def test_crl_is_kept_a_minute_but_never_beyond_its_end(pki, left, age):
+    ends = timezone.now() + dt.timedelta(seconds=left)
+    RevocationList.objects.filter(authority=pki.issuing).update(next_update=ends)
+    kept = Visitor(serves="public").get("/crl/test-issuing.crl")["Cache-Control"]
+    seconds = int(re.search(r"max-age=(\d+)", kept)[1])
+    assert age - 2 <= seconds <= age
 
 
 def asked(device, pki):
@@ -235,9 +295,12 @@ def test_nobody_revokes_or_sees_the_device_of_somebody_else(pki, people, device,
     assert device.certificate.revoked_at is None
 
 
-def test_revoking_needs_a_reason_that_exists(pki, device):
+@pytest.mark.parametrize("reason", ["removeFromCRL", "cACompromise", "certificateHold"])
+def test_revoking_needs_a_reason_that_people_can_have(pki, device, reason):
+    """A hold among them: who put their own device on hold could not come in to release it."""
     path = f"/devices/{device.certificate.pk}/revoke/"
-    Visitor(device.chain).post(path, {"reason": "removeFromCRL"})
+    assert f'value="{reason}"' not in Visitor(device.chain).get(path).content.decode()
+    Visitor(device.chain).post(path, {"reason": reason})
 
     device.certificate.refresh_from_db()
     assert device.certificate.revoked_at is None

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from django.db import DatabaseError
 
-from pki import authorities, keys, revocation
+from pki import authorities, endpoints, keys, revocation, server_certificates
 from pki.errors import MasterKeyInvalidError, MasterKeyMissingError
 from pki.models import (
+    AuditEntry,
     Certificate,
     CertificateAuthority,
     Endpoint,
@@ -16,6 +17,7 @@ from pki.models import (
 )
 from project import bootstrap as module
 from project.bootstrap import bootstrap
+from tests import certs
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +130,36 @@ def test_certificate_that_an_admin_chose_stays(db, at):
     assert Endpoint.objects.get(name="main").certificate_id == chosen
 
 
+def test_certificate_from_elsewhere_stays_where_an_admin_put_it(db, at):
+    """Also where it names the very hosts: the other endpoints keep what they have."""
+    run(at)
+    main, enrol = Endpoint.objects.get(name="main"), Endpoint.objects.get(name="enrol")
+    root = certs.make_ca("Elsewhere")
+    hosts = ["localhost", "127.0.0.1", "::1"]
+    leaf = root.issue("localhost", purposes=certs.SERVER, hosts=hosts)
+    data = leaf.pem + leaf.key_pem
+    made = endpoints.import_certificate(
+        actor="alice", endpoint=main, data=data, password=None, chain=root.pem, at=at
+    )
+
+    assert run(at).done == []
+    assert Endpoint.objects.get(name="main").certificate == made
+    assert Endpoint.objects.get(name="enrol").certificate == enrol.certificate
+
+
+def test_endpoints_are_made_and_changed_by_their_verbs(db, at):
+    run(at)
+    made = AuditEntry.objects.filter(action="endpoint.created").order_by("sequence")
+    assert list(made.values_list("actor", "target")) == [
+        ("bootstrap", "main"),
+        ("bootstrap", "enrol"),
+        ("bootstrap", "public"),
+    ]
+    run(at, hosts=["chat.example.org"])
+    changed = AuditEntry.objects.filter(action="endpoint.changed").order_by("sequence")
+    assert list(changed.values_list("target", flat=True)) == ["main", "enrol"]
+
+
 def test_port_that_is_set_is_followed_and_one_that_is_not_stays(db, at, monkeypatch, settings):
     run(at)
     Endpoint.objects.filter(name="main").update(port=9000)
@@ -155,7 +187,7 @@ def test_every_host_counts_however_long_the_list_is(db, at):
     run(at, hosts=[*many, "one-more.example.org"])
 
     newest = Certificate.objects.filter(profile="server").first()
-    assert module._hosts_of(newest) == {*many, "one-more.example.org"}
+    assert set(server_certificates.hosts_of(newest)) == {*many, "one-more.example.org"}
     assert run(at, hosts=[*many, "one-more.example.org"]).done == []
 
 

@@ -51,3 +51,10 @@ def test_hosts_are_small_letters_and_said_once():
         "X", default="a", environ={"X": "Chat.Example.org, ::1,chat.example.org"}
     )
     assert read == ["chat.example.org", "::1"]
+
+
+def test_file_is_an_absolute_path_or_none():
+    assert environment.file("X", environ={}) is None
+    assert str(environment.file("X", environ={"X": "/nowhere/pin"})) == "/nowhere/pin"
+    with pytest.raises(ImproperlyConfigured, match="must be an absolute path"):
+        environment.file("X", environ={"X": "pin"})

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
-from pki import enrolment, handout, people
+from pki import enrolment, handout, people, profiles
 from pki.files import read_csr
 from pki.handout import Format
 from pki.management.base import (
@@ -30,6 +30,7 @@ class Command(VerbCommand):
         parser.add_argument("--create-user", action="store_true", help="create the person first")
         parser.add_argument("--name", default="", help="display name, with --create-user")
         parser.add_argument("--device", default="", help="default: the name of the file")
+        parser.add_argument("--profile", default=profiles.PERSON.name, help="default: person")
         parser.add_argument("--csr", metavar="FILE", help="PKCS #10 request, PEM or DER")
         parser.add_argument("--format", choices=[f.value for f in Format])
         parser.add_argument(
@@ -60,6 +61,7 @@ class Command(VerbCommand):
                 format=format,
                 password=password,
                 csr=csr,
+                profile=options["profile"],
                 at=now,
             )
             write_private(out, enrolled.handout.content)
@@ -68,6 +70,8 @@ class Command(VerbCommand):
             f"{out}: serial {certificate.serial}, SHA-256 {certificate.fingerprint}, "
             f"issued by {certificate.authority}, valid to {certificate.not_after:%Y-%m-%d %H:%M} UTC"
         )
+        for sentence in enrolled.differences:
+            self.stdout.write(f"note: {sentence}")
         if format is Format.PEM and csr is None:
             self.stdout.write(f"{out} holds an unencrypted private key; hand it over in safety")
         if generated:

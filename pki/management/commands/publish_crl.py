@@ -12,7 +12,10 @@ from pki.models import CertificateAuthority, RevocationList
 
 
 class Command(VerbCommand):
-    help = "Publish a fresh CRL of one CA, or of all; --out also writes it (.pem as PEM, else DER)."
+    help = (
+        "Publish a fresh CRL of one CA, or of all whose key is here, with its delta and partitions; "
+        "--out also writes it (.pem as PEM, else DER)."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--ca", metavar="SLUG")
@@ -24,7 +27,7 @@ class Command(VerbCommand):
         chosen = (
             [find_authority(options["ca"])]
             if options["ca"]
-            else list(CertificateAuthority.objects.all())
+            else list(CertificateAuthority.objects.filter(certificate__key__isnull=False))
         )
         for authority in chosen:
             published = crl.publish(authority=authority, actor=command_actor(), at=timezone.now())

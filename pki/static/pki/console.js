@@ -14,6 +14,43 @@ function offerCopy(button) {
   });
 }
 
+// A download leaves the page where it is, so the page itself says that something happened.
+function sayAfterSubmit(sentence) {
+  sentence.closest("form").addEventListener("submit", () => (sentence.hidden = false));
+}
+
+// The theme shows what these are by icons and a placeholder alone; here they get names.
+function nameTheControls() {
+  document.getElementById("searchbar")?.setAttribute("aria-label", "Search this list");
+  document.getElementById("searchbar-submit")?.setAttribute("aria-label", "Search");
+  for (const icon of document.querySelectorAll(".material-symbols-outlined")) {
+    icon.setAttribute("aria-hidden", "true");
+    const around = icon.closest("a, button");
+    const isNamed = around?.textContent.trim() !== icon.textContent.trim();
+    if (around && !isNamed && icon.textContent.trim() === "more_horiz") {
+      around.setAttribute("aria-label", "Actions");
+      around.setAttribute("role", "button");
+    }
+  }
+}
+
+// What was sent may take a while (an RSA key, a long list): the page says that it is at work.
+function sayThatItWorks(form) {
+  form.addEventListener("submit", () => {
+    const line = document.createElement("p");
+    line.setAttribute("role", "status");
+    line.className = "sg-working";
+    line.append(document.createElement("progress"), " Working …");
+    setTimeout(() => form.append(line), 400);
+    addEventListener("pageshow", () => line.remove(), { once: true });
+  });
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  nameTheControls();
+  for (const form of document.querySelectorAll("form[data-working]")) {
+    if (!form.querySelector("[data-after-submit]")) sayThatItWorks(form);
+  }
+  document.querySelectorAll("[data-after-submit]").forEach(sayAfterSubmit);
   if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach(offerCopy);
 });

@@ -25,6 +25,7 @@ async function copy(source) {
 /** The link works once: a second press would lead away from the password. */
 const form = document.getElementById("enrol-form");
 form?.addEventListener("submit", (event) => {
+  if (form.elements.format.value === "browser") return; // enrol-here.js
   const button = document.getElementById("enrol-submit");
   if (button.getAttribute("aria-disabled") === "true") {
     event.preventDefault();

@@ -5,8 +5,11 @@ import datetime as dt
 import pytest
 from cryptography import x509
 
+from pki import authorities, crl, responder, revocation
 from pki.admin.authorities import crl_badge
 from pki.models import AuditEntry, CertificateAuthority, RevocationList
+from tests import certs
+from tests.factories import make_server_certificate
 from tests.pki.admin.conftest import said, text_of
 
 LIST = "/console/pki/certificateauthority/"
@@ -110,3 +113,29 @@ def test_looking_publishing_and_founding_are_three_rights(clerk, pki):
     publisher = clerk("view_certificateauthority", "add_revocationlist")
     assert publisher.post(page(pki.root, "publish-crl")).status_code == 302
     assert RevocationList.objects.count() == 3
+
+
+def test_page_tells_who_answers_ocsp_and_which_crls_there_are(console, pki, at):
+    shown = text_of(console.get(page(pki.issuing)))
+    assert "the CA itself" in shown
+    assert "no delta CRLs, no partitions" in shown
+
+    made = responder.renew(actor="a", authority=pki.issuing, at=at)
+    crl.configure(actor="a", authority=pki.issuing, has_delta_crls=True, crl_partitions=3, at=at)
+    leaf = make_server_certificate(pki.issuing, hosts=("localhost",))
+    revocation.revoke(actor="a", certificate=leaf, reason="superseded", at=at)
+    shown = text_of(console.get(page(pki.issuing)))
+    newest = crl.latest(pki.issuing)
+    assert f"serial {made.serial}, until" in shown
+    assert "delta CRLs, 3 partitions" in shown
+    assert f'href="/console/pki/revocationlist/{newest.pk}/change/">1<' in shown
+    assert f'href="/console/pki/revocationlist/{newest.pk}/settings/"' in shown
+
+
+def test_page_of_a_ca_whose_key_is_elsewhere(console, at):
+    stranger = authorities.record_outside_authority(
+        actor="a", certificate=certs.make_ca("Stranger").der, at=at
+    )
+    shown = text_of(console.get(page(stranger)))
+    assert "nobody: its key is elsewhere" in shown
+    assert "set them" not in shown

@@ -5,10 +5,13 @@ import re
 
 import pytest
 from cryptography import x509
+from django.utils import timezone
 
 from pki import revocation
-from pki.models import Certificate, Endpoint
+from pki.admin import revoking
+from pki.models import Certificate, Endpoint, Operation, PlannedRevocation
 from tests.factories import make_device, make_server_certificate
+from tests.operations import finished
 from tests.pki.admin.conftest import said, text_of
 
 LIST = "/console/pki/certificate/"
@@ -237,3 +240,82 @@ def test_revoking_needs_the_right(clerk, pki, people):
     confirmed(revoker, [mine.pk])
     mine.refresh_from_db()
     assert mine.revoked_at is not None
+
+
+# --- Hold, release, plan, and very many -----------------------------------------------------
+
+
+def buttons_of(console, certificate):
+    shown = text_of(console.get(page(certificate)))
+    names = ("revoke", "hold", "release", "plan-revocation", "cancel-plan")
+    return {name for name in names if f"{LIST}{certificate.pk}/{name}/" in shown}
+
+
+def test_hold_and_release_by_buttons(console, certificate):
+    assert buttons_of(console, certificate) == {"revoke", "hold", "plan-revocation"}
+    asked = text_of(console.get(page(certificate, "hold")))
+    assert re.search(r'value="certificateHold"[^>]*checked', asked)
+    done = confirmed(console, [certificate.pk], "certificateHold")
+    assert said(console, done) == ["1 certificate is on hold, and the CRL is published."]
+    assert buttons_of(console, certificate) == {"revoke", "release", "plan-revocation"}
+    assert "on hold" in text_of(console.get(LIST))
+    assert "Release from hold" in text_of(console.get(page(certificate, "release")))
+
+    done = console.post(page(certificate, "release"))
+
+    assert said(console, done) == ["The certificate is released, and the CRL is published."]
+    certificate.refresh_from_db()
+    assert certificate.revoked_at is None
+    again = console.post(page(certificate, "release"))
+    assert again.status_code == 400
+    assert "is not on hold" in text_of(again)
+
+
+def test_plan_and_cancel_by_buttons(console, certificate):
+    soon = (timezone.now() + dt.timedelta(days=2)).replace(second=0, microsecond=0)
+    plan = {"at_time": f"{soon:%Y-%m-%dT%H:%M}", "reason": "superseded"}
+    late = console.post(
+        page(certificate, "plan-revocation"), plan | {"at_time": "2001-01-01T00:00"}
+    )
+    assert late.status_code == 400
+    assert "ahead" in text_of(late)
+
+    done = console.post(page(certificate, "plan-revocation"), plan)
+
+    assert said(console, done) == ["The revocation is planned."]
+    assert certificate.planned.at == soon
+    assert certificate.planned.planned_by == "admin"
+    assert "revocation planned" in text_of(console.get(LIST))
+    assert buttons_of(console, certificate) == {"revoke", "hold", "cancel-plan"}
+    done = console.post(page(certificate, "cancel-plan"))
+    assert said(console, done) == ["The plan is cancelled."]
+    assert buttons_of(console, certificate) == {"revoke", "hold", "plan-revocation"}
+
+
+def test_steps_need_the_right(clerk, pki, people):
+    mine = make_device(people.charlie, pki.issuing).certificate
+    looker = clerk("view_certificate")
+    plan = {"at_time": "2099-01-01T00:00", "reason": "superseded"}
+    assert buttons_of(looker, mine) == set()
+    for name in ("hold", "release", "plan-revocation", "cancel-plan"):
+        assert looker.get(page(mine, name)).status_code == 404
+        assert looker.post(page(mine, name), plan).status_code == 404
+    assert not PlannedRevocation.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_very_many_are_revoked_beside_the_console(console, pki, people, monkeypatch):
+    monkeypatch.setattr(revoking, "DIRECTLY", 2)
+    devices = [make_device(people.bob, pki.issuing, device=f"phone {n}") for n in range(5)]
+    keys = [device.certificate.pk for device in devices]
+    across = {"action": "revoke_selected", "_selected_action": keys[:1], "select_across": "1"}
+    listed = text_of(console.post(f"{LIST}?q=bob", across))
+    assert "Revoke 5 certificates" in listed
+    assert "And 3 more" in listed
+
+    started = confirmed(console, keys, "superseded")
+
+    operation = finished(Operation.objects.get())
+    assert started.url == f"/console/pki/operation/{operation.pk}/change/"
+    assert operation.outcome == "5 certificates are revoked, and the CRL is published."
+    assert of_bob().filter(revoked_at__isnull=True).count() == 0

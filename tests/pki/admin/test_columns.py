@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from pki.admin.columns import badge, day, distance, short_fingerprint
+from pki.admin.columns import badge, day, distance
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,6 @@ def test_distance_is_said_in_the_unit_that_helps(at, offset, words):
 def test_day_has_no_leading_nought_and_may_be_missing():
     assert day(dt.datetime(2026, 3, 5, tzinfo=dt.UTC)) == "5 Mar 2026"
     assert day(None) == "–"
-
-
-def test_digest_has_the_form_of_other_tools():
-    assert ">AB:AB:AB:AB:AB:AB:AB:AB…<" in short_fingerprint("ab" * 32)
 
 
 def test_text_in_a_badge_is_escaped():

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from django.core.files.uploadedfile import SimpleUploadedFile
 
 from pki.changes import current_version
 from pki.models import Endpoint
+from tests import certs
 from tests.factories import make_server_certificate
 from tests.pki.admin.conftest import entry_of, said, text_of
 
@@ -184,3 +187,58 @@ def test_changing_needs_the_right(clerk, second):
     clerk("view_endpoint", "change_endpoint").post(page(second), fields_of(second, port=9444))
     second.refresh_from_db()
     assert second.port == 9444
+
+
+# --- From elsewhere -------------------------------------------------------------------------
+
+
+def uploaded(leaf):
+    above = b"".join(ca.public_bytes(Encoding.PEM) for ca in leaf.issuers)
+    return {
+        "file": SimpleUploadedFile("site.pem", leaf.pem + leaf.key_pem),
+        "chain": SimpleUploadedFile("chain.pem", above),
+    }
+
+
+def test_certificate_from_elsewhere_is_put_in_force_and_its_chain_is_shown(console, main, settings):
+    settings.SIGNET_HOSTS = ["localhost", "chat.example.org"]
+    assert "Import certificate" in text_of(console.get(page(main)))
+    issuing = certs.make_ca("Elsewhere Root", path_length=2).make_ca("Elsewhere Issuing")
+    leaf = issuing.issue("localhost", purposes=certs.SERVER, hosts=["localhost"])
+
+    done, warned = said(console, console.post(page(main, "import"), uploaded(leaf)))
+
+    assert "has this certificate now" in done
+    assert "does not name chat.example.org" in warned
+    main.refresh_from_db()
+    assert bytes(main.certificate.der) == leaf.der
+    assert entry_of("endpoint.changed").actor == "admin"
+    shown = text_of(console.get(page(main)))
+    for one in (main.certificate, main.certificate.authority.certificate):
+        assert f'href="/console/pki/certificate/{one.pk}/change/">{one}' in shown
+    assert "does not name chat.example.org" in shown
+    assert "CN=Elsewhere Root" not in shown
+
+
+def test_certificate_of_a_person_is_refused_with_a_sentence(console, main, server):
+    leaf = certs.make_ca("Elsewhere").issue("alice", hosts=["localhost"])
+    response = console.post(page(main, "import"), uploaded(leaf))
+
+    assert response.status_code == 400
+    assert "not for servers" in text_of(response)
+    main.refresh_from_db()
+    assert main.certificate == server
+
+
+@pytest.mark.parametrize(
+    "rights", [("view_endpoint", "issue_certificate"), ("view_endpoint", "change_endpoint")]
+)
+def test_importing_needs_both_rights(clerk, main, server, rights):
+    bob = clerk(*rights)
+    leaf = certs.make_ca("Elsewhere").issue("a", purposes=certs.SERVER, hosts=["localhost"])
+
+    assert "Import certificate" not in text_of(bob.get(page(main)))
+    assert bob.get(page(main, "import")).status_code == 404
+    assert bob.post(page(main, "import"), uploaded(leaf)).status_code == 404
+    main.refresh_from_db()
+    assert main.certificate == server

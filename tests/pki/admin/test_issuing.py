@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from pki.models import Certificate, Invitation
-from tests.pki.admin.conftest import text_of
+from pki.models import Certificate, CertificateProfile, Invitation
+from tests.pki.admin.conftest import said, text_of
 
 ADD = "/console/pki/certificate/add/"
 
@@ -89,11 +89,48 @@ def test_request_is_certified_pasted_or_uploaded(console, pki, people):
         ADD, form | {"file": SimpleUploadedFile("r.der", uploaded.public_bytes(Encoding.DER))}
     )
 
+    assert set(said(console, by_file)) == {
+        "The certificate is issued. Its PEM chain is here to download."
+    }
     for response, wanted in ((by_text, key), (by_file, other)):
-        leaf = x509.load_pem_x509_certificates(response.content)[0]
+        chain = console.get(response.url.replace("/change/", "/pem/")).content
+        leaf = x509.load_pem_x509_certificates(chain)[0]
         assert leaf.public_key() == wanted.public_key()
         assert leaf.subject.rfc4514_string() == "CN=bob"
-        assert b"PRIVATE KEY" not in response.content
+
+
+def test_request_waits_where_somebody_approves(console, pki, people):
+    CertificateProfile.objects.filter(name="person").update(approvals=1)
+    pasted = make_csr()[1].public_bytes(Encoding.PEM).decode()
+    form = {"owner": people.bob.pk, "device": "desk", "way": "csr", "pasted": pasted}
+
+    assert said(console, console.post(ADD, form)) == ["The request waits: 0 of 1 approvals."]
+    refused = console.post(ADD, form | {"way": "p12"})
+    again = console.post(ADD, hidden_fields(refused))
+
+    assert "must approve" in text_of(again)
+    assert not of_bob().exists()
+
+
+def test_form_sent_twice_shows_the_same_link(console, pki, people):
+    once = re.search(r'name="link_once" value="([^"]+)"', text_of(console.get(ADD)))[1]
+    form = {"owner": people.bob.pk, "device": "phone", "way": "link", "link_once": once}
+
+    first, second = (text_of(console.post(ADD, form)) for _ in range(2))
+
+    link = r'data-copy="(https://[^"]+)"'
+    assert re.search(link, first)[1] == re.search(link, second)[1]
+    assert Invitation.objects.count() == 1
+
+
+def test_download_of_a_file_is_confirmed(console, pki, people):
+    fields = hidden_fields(shown := first_step(console, people.bob))
+    assert "data-after-submit" in text_of(shown)
+
+    console.post(ADD, fields)
+
+    messages = console.get("/console/pki/certificate/").context["messages"]
+    assert [str(message) for message in messages] == ["The file for Bob on phone was made."]
 
 
 @pytest.mark.parametrize(

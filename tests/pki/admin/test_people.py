@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pki import enrolment
-from pki.models import Invitation, User
+from pki.models import AuditEntry, Invitation, TrustStore, User
 from tests.factories import make_device
 from tests.pki.admin.conftest import entry_of, said, text_of
 from tests.pki.client import ConsoleVisitor
@@ -286,3 +286,75 @@ def test_history_is_the_audit_trail(console, people):
 
     assert response.url == "/console/pki/auditentry/?q=bob"
     assert "person.changed" in text_of(console.get(response.url))
+
+
+def test_page_of_somebody_with_many_certificates_shows_the_newest(
+    console, pki, people, monkeypatch
+):
+    monkeypatch.setattr("pki.admin.people.CERTIFICATES_SHOWN", 2)
+    for device in ("first", "second"):
+        make_device(people.bob, pki.issuing, device=device)
+    assert "All of them" not in text_of(console.get(page(people.bob)))
+
+    make_device(people.bob, pki.issuing, device="third")
+    text = text_of(console.get(page(people.bob)))
+
+    assert all(f">{device}<" in text for device in ("third", "second"))
+    assert ">first<" not in text
+    url = "/console/pki/certificate/?q=bob"
+    assert f'href="{url}">All of them' in text
+    found = console.get(url).context["cl"].queryset
+    assert {one.device for one in found} == {"first", "second", "third"}
+
+
+# --- Where an e-mail address decides who somebody is ----------------------------------------
+
+
+SENTENCE = "A trust store recognises people by their e-mail address"
+
+
+@pytest.fixture
+def by_email(pki):
+    TrustStore.objects.update(recognises="email")
+
+
+def set_email(visitor, person, email="mallory@partner.example"):
+    return visitor.post(page(person), {"name": person.name, "email": email})
+
+
+def test_clerk_without_the_right_to_issue_sets_no_email(by_email, clerk, people):
+    visitor = clerk("view_user", "change_user", "add_user")
+    refused = set_email(visitor, people.charlie)
+    new = {"username": "eve", "email": "mallory@partner.example"}
+    not_made = visitor.post("/console/pki/user/add/", new)
+
+    people.charlie.refresh_from_db()
+    assert people.charlie.email == "charlie@example.org"
+    assert not User.objects.filter(username="eve").exists()
+    assert SENTENCE in text_of(refused)
+    assert SENTENCE in text_of(not_made)
+    for action, target in (("change", "charlie"), ("create", "eve")):
+        entry = AuditEntry.objects.get(action=f"person.{action}.refused")
+        assert (entry.actor, entry.target) == ("bob", target)
+
+
+def test_clerk_changes_the_rest_where_an_email_decides(by_email, clerk, people):
+    visitor = clerk("view_user", "change_user")
+    same = {"name": "Charles", "email": people.charlie.email}
+    assert visitor.post(page(people.charlie), same).status_code == 302
+    people.charlie.refresh_from_db()
+    assert people.charlie.name == "Charles"
+
+
+@pytest.mark.parametrize("rights", [["issue_certificate"], None], ids=["issuer", "administrator"])
+def test_who_may_issue_sets_an_email_where_it_decides(by_email, console, clerk, people, rights):
+    visitor = clerk("view_user", "change_user", *rights) if rights else console
+    assert set_email(visitor, people.charlie).status_code == 302
+    people.charlie.refresh_from_db()
+    assert people.charlie.email == "mallory@partner.example"
+
+
+def test_clerk_sets_an_email_where_none_decides(clerk, people, pki):
+    assert set_email(clerk("view_user", "change_user"), people.charlie).status_code == 302
+    people.charlie.refresh_from_db()
+    assert people.charlie.email == "mallory@partner.example"

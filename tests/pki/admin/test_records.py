@@ -4,14 +4,13 @@ import datetime as dt
 
 from cryptography import x509
 
-from pki import enrolment, revocation
-from pki.models import AuditEntry, RevocationList
+from pki import crl, enrolment, revocation
+from pki.models import RevocationList
 from tests.factories import make_device
 from tests.pki.admin.conftest import said, text_of
 
 CRLS = "/console/pki/revocationlist/"
 INVITATIONS = "/console/pki/invitation/"
-AUDIT = "/console/pki/auditentry/"
 
 
 def test_crls_are_listed_and_show_what_they_revoke(console, pki, people, at):
@@ -49,49 +48,55 @@ def test_invitation_page_has_no_token(console, people, pki, at):
     assert invitation.token_sha256 not in shown
 
 
-def test_audit_trail_is_filtered_and_searched(console, pki):
-    by_action = console.get(f"{AUDIT}?action=authority.created").context["cl"].queryset
-    by_words = console.get(f"{AUDIT}?q=test-issuing").context["cl"].queryset
-
-    assert {entry.target for entry in by_action} == {"CA test-root", "CA test-issuing"}
-    assert {entry.action for entry in by_words} == {"authority.created", "crl.published"}
-
-
-def test_audit_entry_shows_its_detail_and_its_place_in_the_chain(console, pki):
-    entry = AuditEntry.objects.get(action="authority.created", target="CA test-issuing")
-
-    shown = text_of(console.get(f"{AUDIT}{entry.pk}/change/"))
-
-    assert "&quot;parent&quot;: &quot;test-root&quot;" in shown
-    assert entry.hash in shown
-    assert entry.previous in shown
-
-
-def test_chain_is_verified_by_a_button(console, pki):
-    whole = said(console, console.get(f"{AUDIT}verify/"))
-    assert whole == [f"The chain is whole: {AuditEntry.objects.count()} entries, none was changed."]
-
-    AuditEntry.objects.filter(sequence=2).update(actor="mallory")
-
-    (sentence,) = said(console, console.get(f"{AUDIT}verify/"))
-    assert "Audit entry 2 has been changed" in sentence
-
-
 def test_records_are_not_written_here(console, pki):
-    entry, published = AuditEntry.objects.get(sequence=1), RevocationList.objects.all()[0]
+    published = RevocationList.objects.all()[0]
 
-    for path in (AUDIT, CRLS, INVITATIONS):
+    for path in (CRLS, INVITATIONS):
         assert console.get(f"{path}add/").status_code == 404
-    console.post(f"{AUDIT}{entry.pk}/change/", {"actor": "mallory"})
-    assert console.post(f"{AUDIT}{entry.pk}/delete/", {"post": "yes"}).status_code == 404
     assert console.post(f"{CRLS}{published.pk}/delete/", {"post": "yes"}).status_code == 404
-
-    assert AuditEntry.objects.get(pk=entry.pk).actor == "tests"
 
 
 def test_records_need_the_right(clerk, pki):
-    assert clerk("view_auditentry").get(AUDIT).status_code == 200
+    assert clerk("view_revocationlist").get(CRLS).status_code == 200
 
     looker = clerk("view_certificate")
-    for path in (AUDIT, f"{AUDIT}verify/", CRLS, INVITATIONS):
+    for path in (CRLS, INVITATIONS):
         assert looker.get(path).status_code == 404
+
+
+def settings_page(row):
+    return f"{CRLS}{row.pk}/settings/"
+
+
+def test_deltas_and_partitions_are_set(console, pki):
+    row = RevocationList.objects.get(authority=pki.issuing)
+    assert "Partitions" in text_of(console.get(settings_page(row)))
+    refused = console.post(settings_page(row), {"crl_partitions": "300"})
+    assert refused.status_code == 400
+
+    done = console.post(settings_page(row), {"crl_partitions": "2", "has_delta_crls": "on"})
+
+    assert said(console, done) == ["The CRLs of Test Issuing are published anew."]
+    pki.issuing.refresh_from_db()
+    assert (pki.issuing.crl_partitions, pki.issuing.has_delta_crls) == (2, True)
+    shown = text_of(console.get(CRLS))
+    for words in ("everything", "changes since No. 1", "partition 1", "partition 2"):
+        assert words in shown
+    assert "no longer kept" not in text_of(console.get(f"{CRLS}{row.pk}/change/"))
+
+
+def test_contents_that_are_no_longer_kept(console, pki, at):
+    row = RevocationList.objects.get(authority=pki.issuing)
+    crl.publish(authority=pki.issuing, actor="a", at=at)
+    assert "no longer kept" in text_of(console.get(f"{CRLS}{row.pk}/change/"))
+    assert console.get(f"{CRLS}{row.pk}/der/").status_code == 404
+    assert console.get(f"{CRLS}{row.pk}/pem/").status_code == 404
+
+
+def test_crl_settings_need_the_right(clerk, pki):
+    row = RevocationList.objects.get(authority=pki.issuing)
+    looker = clerk("view_revocationlist")
+    assert settings_page(row) not in text_of(looker.get(f"{CRLS}{row.pk}/change/"))
+    assert looker.post(settings_page(row), {"crl_partitions": "2"}).status_code == 404
+    pki.issuing.refresh_from_db()
+    assert pki.issuing.crl_partitions == 0

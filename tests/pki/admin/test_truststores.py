@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from django.core.files.uploadedfile import SimpleUploadedFile
 
 from pki import authorities
 from pki.models import Anchor, AuditEntry, Endpoint, TrustStore
-from tests.certs import make_ca
 from tests.factories import make_server_certificate
 from tests.pki.admin.conftest import said, text_of
 
@@ -21,11 +17,6 @@ def page(store, name="change"):
 @pytest.fixture
 def store(pki):
     return pki.truststore
-
-
-@pytest.fixture
-def foreign():
-    return make_ca("Partner Root").certificate
 
 
 def test_store_shows_its_anchors_with_fingerprints(console, store, pki):
@@ -42,7 +33,7 @@ def test_new_store_trusts_nobody(console, pki):
     made = TrustStore.objects.get(name="partners")
     assert response.url == page(made)
     assert "accepts nobody" in text_of(console.get(page(made)))
-    assert "/pem/" not in text_of(console.get(page(made)))
+    assert "/export/" not in text_of(console.get(page(made)))
 
 
 def test_taken_name_is_a_sentence_on_the_form(console, store):
@@ -52,47 +43,12 @@ def test_taken_name_is_a_sentence_on_the_form(console, store):
     assert TrustStore.objects.count() == 1
 
 
-def test_root_from_elsewhere_is_added_pasted_or_uploaded(console, store, foreign):
-    other = make_ca("Other Root").certificate
-
-    console.post(page(store, "add-anchor"), {"pasted": foreign.public_bytes(Encoding.PEM).decode()})
-    console.post(
-        page(store, "add-anchor"),
-        {"file": SimpleUploadedFile("root.cer", other.public_bytes(Encoding.DER))},
-    )
-
-    assert set(store.anchors.values_list("subject", flat=True)) == {
-        "CN=Partner Root",
-        "CN=Other Root",
-        "CN=Test Root",
-    }
-    assert "from elsewhere" in text_of(console.get(page(store)))
-    assert AuditEntry.objects.filter(action="anchor.added", actor="admin").count() == 2
-
-
 def test_root_of_ours_is_added(console, store, at):
     root = authorities.create_authority(actor="tests", name="Second Root", at=at)
 
     console.post(page(store, "add-anchor"), {"authority": root.pk})
 
     assert Anchor.objects.get(truststore=store, authority=root)
-
-
-def test_what_is_no_root_is_refused_with_a_sentence(console, store, pki, foreign):
-    leaf = make_ca("CA").issue("mallory").pem.decode()
-    pem = foreign.public_bytes(Encoding.PEM).decode()
-
-    for fields, sentence in (
-        ({}, "Give one root"),
-        ({"pasted": pem, "authority": pki.root.pk}, "Give one root"),
-        ({"pasted": "garbage"}, "not a certificate"),
-        ({"pasted": leaf}, "signs itself"),
-        ({"authority": pki.root.pk}, "has this root already"),
-    ):
-        response = console.post(page(store, "add-anchor"), fields)
-        assert response.status_code == 400
-        assert sentence in text_of(response), sentence
-    assert store.anchors.count() == 1
 
 
 def withdrawal(store):
@@ -131,14 +87,49 @@ def test_anchor_of_another_store_is_not_found(console, store, at):
     assert store.anchors.count() == 1
 
 
-def test_download_holds_all_anchors(console, store, foreign):
-    console.post(page(store, "add-anchor"), {"pasted": foreign.public_bytes(Encoding.PEM).decode()})
+def dates(store):
+    return f"{LIST}{store.pk}/anchors/{store.anchors.get().pk}/dates/"
 
-    pem = console.get(page(store, "pem"))
 
-    subjects = [c.subject.rfc4514_string() for c in x509.load_pem_x509_certificates(pem.content)]
-    assert subjects == ["CN=Test Root", "CN=Partner Root"]
-    assert pem["Content-Disposition"] == 'attachment; filename="chat.pem"'
+def test_anchor_is_given_dates_and_shows_them(console, store):
+    console.post(
+        dates(store), {"trusted_from": "2026-01-02T03:04", "trusted_until": "2036-05-06T07:08"}
+    )
+
+    anchor = store.anchors.get()
+    assert (anchor.trusted_from.hour, anchor.trusted_until.year) == (3, 2036)
+    shown = text_of(console.get(page(store)))
+    assert "from 2 Jan 2026, 03:04 UTC until 6 May 2036, 07:08 UTC" in shown
+    assert 'value="2026-01-02T03:04"' in text_of(console.get(dates(store)))
+
+    console.post(dates(store), {"trusted_from": "", "trusted_until": ""})
+    anchor.refresh_from_db()
+    assert (anchor.trusted_from, anchor.trusted_until) == (None, None)
+
+
+def test_dates_that_never_meet_are_a_sentence(console, store):
+    refused = console.post(
+        dates(store), {"trusted_from": "2036-01-01T00:00", "trusted_until": "2026-01-01T00:00"}
+    )
+    assert "must come after the first" in text_of(refused)
+
+
+def test_recognition_is_off_until_somebody_who_may_issue_says_otherwise(console, clerk, store):
+    assert store.recognises == "nobody"
+    assert "how_to_reg" in text_of(console.get(page(store)))
+    for rights in (["change_truststore"], ["issue_certificate"]):
+        visitor = clerk("view_truststore", *rights)
+        refused = visitor.post(page(store, "recognition"), {"recognises": "email"})
+        assert refused.status_code == 404
+    store.refresh_from_db()
+    assert store.recognises == "nobody"
+
+    response = console.post(page(store, "recognition"), {"recognises": "email"})
+
+    assert "by its e-mail address" in said(console, response)[0]
+    store.refresh_from_db()
+    assert store.recognises == "email"
+    assert AuditEntry.objects.get(action="truststore.recognition_set").actor == "admin"
 
 
 def test_trusting_needs_the_right(clerk, store):
@@ -147,6 +138,9 @@ def test_trusting_needs_the_right(clerk, store):
     assert "Withdraw" not in text_of(looker.get(page(store)))
     assert looker.get(page(store, "add-anchor")).status_code == 404
     assert looker.post(withdrawal(store)).status_code == 404
+    assert looker.post(dates(store), {}).status_code == 404
+    assert looker.post(page(store, "import-crl")).status_code == 404
+    assert looker.post(page(store, "recognition"), {"recognises": "email"}).status_code == 404
     assert store.anchors.count() == 1
 
     assert clerk("view_truststore", "change_truststore").post(withdrawal(store)).status_code == 302

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import ssl
 import threading
 from dataclasses import replace
@@ -172,8 +173,26 @@ def test_due_crls_are_published(scene):
     before = scene.pki.issuing.crls.count()
     scene.pki.issuing.crls.all().delete()
     assert before
-    scene.watch._crl_at = 0.0
+    scene.watch._upkeep_at = 0.0
     until(lambda: scene.pki.issuing.crls.exists())
+
+
+def test_planned_revocation_bites_within_seconds(scene):
+    """Long before the minute of upkeep is over."""
+    certificate = scene.device.certificate
+    until(lambda: scene.watch._upkeep_at > 0)
+    now = timezone.now()
+    revocation.plan(
+        actor=ACTOR,
+        certificate=certificate,
+        reason="superseded",
+        at_time=now + dt.timedelta(seconds=3),
+        at=now,
+    )
+    assert scene.is_let_in()
+    until(lambda: not scene.is_let_in(), seconds=12)
+    certificate.refresh_from_db()
+    assert certificate.revoked_at >= now + dt.timedelta(seconds=3)
 
 
 def test_broken_receiver_does_not_stop_the_watch(scene, caplog):
