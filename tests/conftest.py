@@ -41,10 +41,11 @@ def bob(people: factories.People) -> User:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the tests; those that share a server, a database or Chromium's policy
-    stay together on one of them."""
+    """Two workers share the tests. Those that share a server, Chromium's policy or a database stay
+    together on one of them, and begin first, because they take longest."""
     for item in items:
-        if item.path.is_relative_to(TESTS / "e2e"):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
-        elif item.path == TESTS / "test_backends.py":
+        if item.path == TESTS / "test_backends.py":
             item.add_marker(pytest.mark.xdist_group("backends"))
+        elif item.path.is_relative_to(TESTS / "e2e"):
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)

@@ -128,9 +128,13 @@ MIXED = {
 )
 def test_no_body_takes_long(body):
     """A tenth of a second at the very most; what grows with the square takes seconds."""
-    started = time.process_time()
+    assert min(seconds_to_render(body) for _ in range(3)) < 1
+
+
+def seconds_to_render(body: str) -> float:
+    started = time.thread_time()  # of this thread alone, whatever else goes on
     render(body)
-    assert time.process_time() - started < 1
+    return time.thread_time() - started
 
 
 def test_rule_that_would_take_too_long_is_left_out_alone():
