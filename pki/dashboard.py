@@ -13,13 +13,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from pki.admin.authorities import (
-    TREE,
-    crl_badge,
-    newest_crl_of,
-    standing_badge,
-    with_newest_crl,
-)
 from pki.admin.columns import (
     SOON,
     admin_url,
@@ -27,6 +20,13 @@ from pki.admin.columns import (
     day_with_distance,
     distance,
     list_url,
+)
+from pki.admin.standing import (
+    TREE,
+    crl_badge,
+    newest_crl_of,
+    standing_badge,
+    with_newest_crl,
 )
 from pki.models import (
     AuditEntry,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, F, OuterRef, QuerySet, Subquery
+from django.db import models
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from pki import authorities, crl
+from pki.admin import extensions
 from pki.admin.authority_forms import FoundingForm
 from pki.admin.base import (
     PRIMARY,
@@ -44,56 +46,20 @@ from pki.admin.columns import (
     status_badge,
     whole_fingerprint,
 )
+from pki.admin.standing import (
+    TREE,
+    crl_badge,
+    newest_crl_of,
+    standing_badge,
+    with_newest_crl,
+)
 from pki.admin.succession import SuccessionAdmin
 from pki.errors import PKIError
-from pki.models import Certificate, CertificateAuthority, RevocationList
+from pki.models import Certificate, CertificateAuthority, TrustStore
 
 
-def crl_badge(crl: RevocationList | None, *, at: dt.datetime, is_ours: bool = True) -> SafeString:
-    """Whether a CRL is fresh, due for its successor, or so old that clients refuse everybody."""
-    if crl is None:
-        return badge("no CRL", "bad") if is_ours else badge("none imported")
-    if crl.is_stale_at(at):
-        return badge("out of date", "bad")
-    return badge("due", "warn") if crl.is_due_at(at) else badge("fresh", "good")
-
-
-def standing_badge(authority: CertificateAuthority, *, at: dt.datetime) -> SafeString:
-    """Whether a CA issues: valid, retired or about to be, with its key elsewhere, expired …"""
-    words = authorities.standing(authority, at=at)
-    if words == authority.certificate.status_at(at).value:
-        return status_badge(authority.certificate, at=at)
-    if authority.retired_at is not None and authority.retired_at > at:
-        words = f"retires on {day(authority.retired_at)}"
-    return badge(words, "warn" if authority.retired_at else "")
-
-
-# A root, and then those below it.
-TREE: tuple[Any, ...] = (
-    Coalesce("parent__name", "name"),
-    F("parent").asc(nulls_first=True),
-    "name",
-)
-
-
-def with_newest_crl(queryset: QuerySet[CertificateAuthority]) -> QuerySet[Any]:
-    """Each CA with the number and times of its newest CRL."""
-    full = RevocationList.objects.filter(kind=RevocationList.Kind.FULL, partition=0)
-    newest = full.filter(authority=OuterRef("pk")).order_by("-number")
-    return queryset.annotate(
-        crl_number=Subquery(newest.values("number")[:1]),
-        crl_this_update=Subquery(newest.values("this_update")[:1]),
-        crl_next_update=Subquery(newest.values("next_update")[:1]),
-    )
-
-
-def newest_crl_of(row: Any) -> RevocationList | None:
-    """The newest CRL of a row of `with_newest_crl`, without its DER and without a query."""
-    if row.crl_number is None:
-        return None
-    return RevocationList(
-        number=row.crl_number, this_update=row.crl_this_update, next_update=row.crl_next_update
-    )
+def _links(rows: Iterable[models.Model]) -> SafeString:
+    return format_html_join(mark_safe("<br>"), "{}", ((link_to(row),) for row in rows))
 
 
 @admin.register(CertificateAuthority)
@@ -122,7 +88,9 @@ class AuthorityAdmin(SuccessionAdmin):
                     ("name", "state"),
                     ("parent_link", "key"),
                     ("begins", "ends"),
-                    "issued_link",
+                    ("issued_link", "slug"),
+                    ("limits", "stores"),
+                    ("before", "after"),
                 )
             },
         ),
@@ -137,7 +105,7 @@ class AuthorityAdmin(SuccessionAdmin):
             },
         ),
         ("OCSP", {"fields": ("responder_link",)}),
-        ("Certificate", {"fields": ("certificate_link", "fingerprint")}),
+        ("Certificate", {"fields": (("certificate_link", "earlier"), "fingerprint")}),
     )
     readonly_fields = (
         "state",
@@ -146,6 +114,11 @@ class AuthorityAdmin(SuccessionAdmin):
         "begins",
         "ends",
         "issued_link",
+        "slug",
+        "limits",
+        "stores",
+        "before",
+        "after",
         "newest_crl",
         "crl_state",
         "crl_entries",
@@ -153,6 +126,7 @@ class AuthorityAdmin(SuccessionAdmin):
         "crl_address",
         "responder_link",
         "certificate_link",
+        "earlier",
         "fingerprint",
     )
 
@@ -257,6 +231,31 @@ class AuthorityAdmin(SuccessionAdmin):
     def ends(self, obj: CertificateAuthority) -> str:
         return minute(obj.certificate.not_after)
 
+    @column("Limits")
+    def limits(self, obj: CertificateAuthority) -> str:
+        """Path length and name constraints, in words."""
+        return extensions.authority_limits(bytes(obj.certificate.der))
+
+    @column("In trust stores")
+    def stores(self, obj: CertificateAuthority) -> SafeString | str:
+        found = TrustStore.objects.filter(anchors__sha256=obj.certificate.sha256).distinct()
+        return _links(found) or "none"
+
+    @column("Follows")
+    def before(self, obj: CertificateAuthority) -> SafeString | str:
+        return link_to(obj.predecessor)
+
+    @column("Followed by")
+    def after(self, obj: CertificateAuthority) -> SafeString | str:
+        return _links(obj.successors.all()) or "–"
+
+    @column("Earlier ones of the same key")
+    def earlier(self, obj: CertificateAuthority) -> SafeString | str:
+        if obj.certificate.key_id is None:
+            return "–"
+        same = Certificate.objects.filter(key=obj.certificate.key_id).exclude(pk=obj.certificate_id)
+        return _links(same.defer("der").order_by("-not_before")) or "none"
+
     @column("Revoked certificates on it")
     def crl_entries(self, obj: CertificateAuthority) -> SafeString | str:
         newest = crl.latest(obj)
@@ -286,7 +285,9 @@ class AuthorityAdmin(SuccessionAdmin):
         )
 
     @column("Published at")
-    def crl_address(self, obj: CertificateAuthority) -> SafeString:
+    def crl_address(self, obj: CertificateAuthority) -> SafeString | str:
+        if obj.certificate.key_id is None:
+            return "not here: its own operator publishes it"
         return code(crl.url(obj))
 
     @column("Certificate")

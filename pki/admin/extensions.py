@@ -46,11 +46,19 @@ def subject_names(der: bytes) -> list[str]:
     return [_name(name) for name in found.value]
 
 
+def authority_limits(der: bytes) -> str:
+    """How deep a CA may go, and for which names: its basic and its name constraints."""
+    kinds = (x509.BasicConstraints, x509.NameConstraints)
+    extensions = x509.load_der_x509_certificate(der).extensions
+    return "\n".join(_value(one.value) for one in extensions if isinstance(one.value, kinds))
+
+
 TITLES = {
     "basicConstraints": "Basic constraints",
     "keyUsage": "Key usage",
     "extendedKeyUsage": "Extended key usage",
     "subjectAltName": "Alternative names",
+    "nameConstraints": "Name constraints",
     "subjectKeyIdentifier": "Subject key identifier",
     "authorityKeyIdentifier": "Authority key identifier",
     "cRLDistributionPoints": "CRL",
@@ -82,6 +90,11 @@ def _key_usage(value: x509.KeyUsage) -> str:
     return ", ".join(text for name, text in KEY_USAGES.items() if getattr(value, name))
 
 
+def _name_constraints(value: x509.NameConstraints) -> str:
+    permitted = [f"only {_name(name)}" for name in value.permitted_subtrees or ()]
+    return "\n".join(permitted + [f"not {_name(name)}" for name in value.excluded_subtrees or ()])
+
+
 def _distribution_points(value: x509.CRLDistributionPoints) -> str:
     return "\n".join(_name(name) for point in value for name in point.full_name or ())
 
@@ -101,6 +114,7 @@ def _name(name: x509.GeneralName) -> str:
 
 SHOWN: dict[type[x509.ExtensionType], Callable[[Any], str]] = {
     x509.BasicConstraints: _basic_constraints,
+    x509.NameConstraints: _name_constraints,
     x509.KeyUsage: _key_usage,
     x509.ExtendedKeyUsage: lambda v: ", ".join(oid._name for oid in v),
     x509.SubjectAlternativeName: lambda v: "\n".join(_name(name) for name in v),

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminEmailInputWidget,
+    UnfoldAdminFileFieldWidget,
     UnfoldAdminRadioSelectWidget,
     UnfoldAdminSelect2Widget,
     UnfoldAdminSelectWidget,
@@ -157,7 +158,7 @@ class PEMForm(forms.Form):
     """A file, or its text pasted."""
 
     file = forms.FileField(
-        label="File", required=False, help_text="PEM or DER.", widget=forms.ClearableFileInput()
+        label="File", required=False, help_text="PEM or DER.", widget=UnfoldAdminFileFieldWidget()
     )
     pasted = forms.CharField(
         label="or paste PEM",
@@ -314,7 +315,9 @@ class AnchorForm(PEMForm):
     authority = forms.ModelChoiceField(
         label="A root of ours",
         required=False,
-        queryset=CertificateAuthority.objects.filter(parent__isnull=True),
+        queryset=CertificateAuthority.objects.filter(parent__isnull=True).exclude(
+            certificate__is_outside=True, certificate__key__isnull=True
+        ),
         widget=UnfoldAdminSelectWidget(),
         empty_label="None; the certificate below",
     )

@@ -18,7 +18,6 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from pki import crl, enrolment
-from pki.admin.authorities import crl_badge
 from pki.admin.base import (
     DANGER,
     ReadOnlyAdmin,
@@ -40,6 +39,7 @@ from pki.admin.columns import (
     minute,
     unbroken,
 )
+from pki.admin.standing import crl_badge
 from pki.description import serial_text
 from pki.models import Invitation, RevocationList
 from pki.permissions import may_issue, may_manage

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import QueryDict
 from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminRadioSelectWidget,
     UnfoldAdminSelect2Widget,
@@ -62,7 +63,7 @@ class ConfirmForm(forms.Form):
 
 class CRLForm(forms.Form):
     file = forms.FileField(
-        label="CRL", help_text="PEM or DER, complete.", widget=forms.ClearableFileInput()
+        label="CRL", help_text="PEM or DER, complete.", widget=UnfoldAdminFileFieldWidget()
     )
 
     def content(self) -> bytes:

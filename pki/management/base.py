@@ -98,7 +98,8 @@ def find_request(number: int) -> CertificationRequest:
 def find_truststore(name: str) -> TrustStore:
     store = TrustStore.objects.filter(name=name).first()
     if store is None:
-        raise CommandError(f"There is no trust store {name!r}.")
+        known = ", ".join(TrustStore.objects.values_list("name", flat=True)) or "none"
+        raise CommandError(f"There is no trust store {name!r}. There are: {known}.")
     return store
 
 

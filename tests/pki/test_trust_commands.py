@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -14,6 +15,7 @@ from django.core.management import CommandError, call_command
 
 from pki import bundles, truststore
 from pki.bundles import Format
+from pki.description import colons
 from pki.models import Certificate, PrivateKey
 from tests import certs
 from tests.factories import make_endpoint
@@ -156,3 +158,28 @@ def test_verify_says_whom_the_store_would_recognise(run, tmp_path, pki, alice, a
     truststore.set_recognition(actor="a", truststore=pki.truststore, recognises="email", at=at)
     assert "signs in: alice" in run("verify_certificate", "leaf.pem", "--truststore", "chat")
     assert not Certificate.objects.filter(owner=alice).exists()
+
+
+def test_store_is_made_filled_listed_and_emptied(run, tmp_path, pki):
+    (tmp_path / "partner.pem").write_bytes(PARTNER.certificate.public_bytes(Encoding.PEM))
+    assert run("create_truststore", "partners", "--description", "Who builds with us")
+    run("import_anchor", "partner.pem", "--truststore", "partners")
+
+    listed = run("list_truststores")
+    assert "partners | used by no endpoint" in listed
+    digest = PARTNER.certificate.fingerprint(SHA256()).hex()
+    assert f"  CN=Partner Root | SHA-256 {digest} | until " in listed
+
+    assert "trusted no more" in run("withdraw_anchor", colons(digest), "--truststore", "partners")
+    assert digest not in run("list_truststores")
+    with pytest.raises(CommandError, match="has no such root"):
+        run("withdraw_anchor", digest, "--truststore", "partners")
+
+
+def test_wrong_names_of_stores_are_sentences(run):
+    with pytest.raises(CommandError, match="There are: chat"):
+        run("withdraw_anchor", "00", "--truststore", "chats")
+    with pytest.raises(CommandError, match="already"):
+        run("create_truststore", "chat")
+    with pytest.raises(CommandError, match="letters, digits and dashes"):
+        run("create_truststore", "a b")

@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 from cryptography import x509
 
-from pki import authorities, crl, responder, revocation
-from pki.admin.authorities import crl_badge
+from pki import authorities, crl, responder, revocation, succession
+from pki.admin.standing import crl_badge
 from pki.models import AuditEntry, CertificateAuthority, RevocationList
 from tests import certs
 from tests.factories import make_server_certificate
@@ -139,3 +139,17 @@ def test_page_of_a_ca_whose_key_is_elsewhere(console, at):
     shown = text_of(console.get(page(stranger)))
     assert "nobody: its key is elsewhere" in shown
     assert "set them" not in shown
+
+
+def test_page_tells_the_family_and_what_it_may_sign(console, pki, at):
+    succession.roll_over_authority(
+        actor="test", authority=pki.issuing, retire_at=at + dt.timedelta(days=30), at=at
+    )
+    follower = pki.issuing.successors.get()
+
+    old, new = (text_of(console.get(page(one))) for one in (pki.issuing, follower))
+
+    assert "CA, with up to 0 levels of CAs below it" in old
+    assert str(follower) in old
+    assert str(pki.issuing) in new
+    assert "chat" in text_of(console.get(page(pki.root)))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pki import authorities
 from pki.admin import extensions
 from tests.certs import SERVER, make_ca
 from tests.factories import make_device
@@ -36,3 +37,17 @@ def test_certificate_without_alternative_names_has_none():
     root = make_ca("CA").certificate.public_bytes(Encoding.DER)
 
     assert extensions.subject_names(root) == []
+
+
+def test_authority_says_for_which_names_it_may_sign(pki, at):
+    made = authorities.create_authority(
+        actor="test",
+        name="Narrow",
+        parent=pki.root,
+        name_constraints=authorities.name_constraints(permit=["example.org"]),
+        at=at,
+    )
+
+    limits = extensions.authority_limits(bytes(made.certificate.der))
+
+    assert limits == "CA, with up to 0 levels of CAs below it\nonly example.org"
