@@ -184,6 +184,7 @@ async function packFile({ certificates, filename, notes = [] }) {
   const bytes = await pack({ key: record.key, certificates, password: record.password, name });
   file = { blob: new Blob([bytes], { type: "application/x-pkcs12" }), name: filename };
   document.title = "Your certificate is ready – Signet";
+  for (const part of document.querySelectorAll("[data-after]")) part.hidden = false;
   showNotes(notes);
   say("Your certificate is ready. Save the file; the key is then removed from this browser.", {
     kind: "is-good",
