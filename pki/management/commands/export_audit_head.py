@@ -18,7 +18,12 @@ class Command(VerbCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--out", metavar="FILE", required=True)
-        parser.add_argument("--ca", metavar="SLUG")
+        parser.add_argument(
+            "--ca",
+            metavar="SLUG",
+            help="whose key signs; any CA will do that stays longest, such as the root. Left out: "
+            "the one that issues",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()
