@@ -13,7 +13,7 @@ import contextvars
 import datetime as dt
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -28,6 +28,7 @@ from pki.models import AuditBacklog, AuditEntry, Certificate, CertificateAuthori
 __all__ = [
     "accept_clock",
     "record",
+    "record_many",
     "record_refusal",
     "refusals",
     "reseal",
@@ -58,9 +59,17 @@ def record(
     Refuses: no transaction, a detail that is not JSON, a database that will not write (AuditError);
     another master key than the trail's (MasterKeyError); a clock that was set back (ClockError).
     """
+    entry = AuditEntry(actor=actor, action=action, target=target, detail=detail, at=at)
+    record_many([entry])
+    return entry
+
+
+def record_many(entries: Sequence[AuditEntry]) -> None:
+    """Append entries (rows that are not written yet, without number and hash) in their order, as
+    `record` does each: all in the caller's transaction, or none. Refuses what `record` refuses."""
     if not transaction.get_connection().in_atomic_block:
         raise AuditError("An audit entry belongs into the transaction of what it tells of.")
-    return audit_chain.append(actor=actor, action=action, target=target, detail=detail, at=at)
+    audit_chain.append(entries)
 
 
 # --- Refusals -------------------------------------------------------------------------------
@@ -171,9 +180,11 @@ def _noted(error: PKIError) -> _Refusal | None:
 
 
 def _facts(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What a verb was called with; one that takes a prepared thing is told by its fields."""
-    prepared = vars(args[0]) if args and hasattr(args[0], "__dict__") else {}
-    return {**prepared, **kwargs}
+    """What a verb was called with; one that takes a prepared thing, or a list of such, is told by
+    the fields of the first."""
+    first = next(iter(args), None)
+    first = next(iter(first), None) if isinstance(first, list) else first
+    return {**getattr(first, "__dict__", {}), **kwargs}
 
 
 def _target(facts: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ import datetime as dt
 import hmac
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -50,16 +51,17 @@ MOVE_END = (
 NEIGHBOURS = 1000  # how far away an entry is looked for that stands in the wrong place
 
 
-def append(
-    *, actor: str, action: str, target: str, detail: dict[str, Any], at: dt.datetime
-) -> AuditEntry:
-    """Append one entry in the caller's transaction; for `audit.record`, which says what it refuses."""
+def append(entries: Sequence[AuditEntry]) -> None:
+    """Append rows that are not written yet in the caller's transaction, in their order; for
+    `audit.record` and `audit.record_many`, which say what is refused."""
     master = _master()
     try:
         head = _locked_end()
         _refuse_other_key(head, master)
         _refuse_clock_set_back(head)
-        return _append(head, master, actor, action, target, _plain(detail), at)
+        for entry in entries:
+            entry.detail = _plain(entry.detail)
+        _append(head, master, entries)
     except DatabaseError as error:
         transaction.set_rollback(True)  # whoever swallows this must not commit the change alone
         raise AuditError(f"The audit trail cannot be written: {error}.") from error
@@ -164,7 +166,10 @@ def reseal(*, actor: str, old: MasterKey, new: MasterKey, at: dt.datetime) -> No
         head.save(update_fields=["former_secrets"])
         detail = {"from": old.identifier, "to": new.identifier}
         target = f"master key {new.identifier}"
-        _append(head, new, actor, "master_key.changed", target, detail, at)
+        entry = AuditEntry(
+            actor=actor, action="master_key.changed", target=target, detail=detail, at=at
+        )
+        _append(head, new, [entry])
 
 
 def accept_clock(*, actor: str, at: dt.datetime) -> None:
@@ -176,7 +181,8 @@ def accept_clock(*, actor: str, at: dt.datetime) -> None:
         head, now = _locked_head(), timezone.now()
         detail = {"before": head.at.isoformat() if head.at else None, "now": now.isoformat()}
         AuditHead.objects.filter(pk=ROW).update(at=now)
-        append(actor=actor, action="clock.accepted", target="the clock", detail=detail, at=at)
+        action, target = "clock.accepted", "the clock"
+        append([AuditEntry(actor=actor, action=action, target=target, detail=detail, at=at)])
 
 
 def head() -> AuditHead:
@@ -199,31 +205,17 @@ def _locked_end() -> AuditHead:
     return AuditHead(pk=ROW, sequence=sequence, hash=last, at=moment(at), key_id=key_id)
 
 
-def _append(
-    head: AuditHead,
-    master: MasterKey,
-    actor: str,
-    action: str,
-    target: str,
-    detail: dict[str, Any],
-    at: dt.datetime,
-) -> AuditEntry:
-    entry = AuditEntry(
-        sequence=head.sequence + 1,
-        at=at,
-        actor=actor,
-        action=action,
-        target=target,
-        detail=detail,
-        previous=head.hash,
-    )
-    entry.hash = _hash_of(master.derive(PURPOSE), entry, entry.sequence)
-    entry.save(force_insert=True)
+def _append(head: AuditHead, master: MasterKey, entries: Sequence[AuditEntry]) -> None:
+    secret = master.derive(PURPOSE)
+    for entry in entries:
+        entry.sequence, entry.previous = head.sequence + 1, head.hash
+        entry.hash = _hash_of(secret, entry, entry.sequence)
+        head.sequence, head.hash = entry.sequence, entry.hash
+    AuditEntry.objects.bulk_create(entries)
     now = timezone.now()
     shown = connection.ops.adapt_datetimefield_value(max(now, head.at or now))
     with connection.cursor() as cursor:
-        cursor.execute(MOVE_END, [entry.sequence, entry.hash, shown, master.identifier, ROW])
-    return entry
+        cursor.execute(MOVE_END, [head.sequence, head.hash, shown, master.identifier, ROW])
 
 
 def _plain(detail: dict[str, Any]) -> dict[str, Any]:

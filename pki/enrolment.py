@@ -29,7 +29,7 @@ from pki import (
     permissions,
     profiles,
 )
-from pki.errors import InvitationError, PKIError, ProfileError, RequestError, StateError
+from pki.errors import InvitationError, PKIError, RequestError, StateError
 from pki.handout import Format, Handout
 from pki.models import Certificate, CertificateProfile, CertificationRequest, Invitation, User
 
@@ -368,11 +368,7 @@ def _issue_and_pack(
     profile: str = profiles.PERSON.name,
     at: dt.datetime,
 ) -> Enrolled:
-    if catalogue.named(profile).approvals:
-        raise ProfileError(
-            f"Somebody must approve each certificate of profile {profile!r} here. "
-            "Request it: request_certificate, or the person's page of devices."
-        )
+    catalogue.require_no_approval(profile)
     with transaction.atomic():
         authority = authorities.require_issuing(at=at)
         prepared = issuance.prepare(

@@ -12,6 +12,7 @@ PKIError                        the sentence for people is str(error)
 │   ├── LintError                   RFC 5280 does not admit it
 │   ├── AuthorityError              the CA may not or cannot sign it
 │   ├── KeyReuseError               this public key already belongs to somebody else
+│   ├── RowsError                   rows of a list are refused, so nothing of it is done
 │   ├── StateError                  it is no longer in the state for this: decided, revoked, released
 │   ├── NotAllowedError             the actor may not do this
 │   ├── InvitationError             the enrolment link is unknown, used or too old
@@ -88,6 +89,16 @@ class AuthorityError(RequestError):
 
 class KeyReuseError(RequestError):
     pass
+
+
+class RowsError(RequestError):
+    """`refused` are the rows, in their order, each with the reason."""
+
+    def __init__(self, refused: list[tuple[str, str]]) -> None:
+        self.refused = refused
+        rows = "One row is" if len(refused) == 1 else f"{len(refused)} rows are"
+        lines = [f"{row}: {reason}" for row, reason in refused]
+        super().__init__("\n".join([f"{rows} refused, so none of these were issued.", *lines]))
 
 
 class StateError(RequestError):

@@ -1,8 +1,10 @@
-"""Files that people hand in: requests, certificates and CRLs, as PEM or DER."""
+"""Files that people hand in: requests, certificates and CRLs, as PEM or DER, and lists as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import io
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from cryptography import x509
@@ -56,3 +58,42 @@ def _read(
         return pem(data) if b"-----BEGIN" in data else der(data)
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise BadFileError(f"This file is not {what} in PEM or DER.") from None
+
+
+def read_table(data: bytes, *, needed: Sequence[str], known: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file whose first line names its columns; parted by commas or semicolons.
+
+    Empty rows are left out, and fields stripped. Refuses (BadFileError) another kind of file, a
+    column that is not in `known` or is there twice, and one of `needed` that is missing.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadFileError("This list is not text in UTF-8.") from None
+    first = text.partition("\n")[0]
+    parted_by = ";" if first.count(";") > first.count(",") else ","
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=parted_by, strict=True))
+    except csv.Error as error:
+        raise BadFileError(f"This list cannot be read: {error}.") from None
+    columns = [name.strip().lower() for name in lines[0]] if lines else []
+    missing, unknown = set(needed) - set(columns), set(columns) - set(known)
+    if missing or unknown or len(set(columns)) != len(columns):
+        raise BadFileError(
+            f"The first line of this list must name its columns, each once: {', '.join(needed)}; "
+            f"there may also be: {', '.join(sorted(set(known) - set(needed)))}."
+        )
+    return [
+        _fields(columns, values, number)
+        for number, values in enumerate(lines[1:], 2)
+        if any(value.strip() for value in values)
+    ]
+
+
+def _fields(columns: list[str], values: list[str], number: int) -> dict[str, str]:
+    if len(values) != len(columns):
+        raise BadFileError(
+            f"Row {number} of this list has {len(values)} fields, and there are {len(columns)} columns."
+        )
+    fields = zip(columns, (value.strip() for value in values), strict=True)
+    return {**dict(fields), "row": str(number)}

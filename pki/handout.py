@@ -68,7 +68,7 @@ def pack(
 ) -> Handout:
     """Pack a certificate (first in `chain`) with its CAs and, where given, its key.
 
-    Refuses a PKCS #12 file without a key or with a password shorter than 12 letters: its MAC is
+    Refuses a PKCS #12 file without a key or with a password shorter than 12 characters: its MAC is
     the weak spot that a guesser works on (RFC 7292).
     """
     if format is Format.PEM:
@@ -77,7 +77,7 @@ def pack(
         raise RequestError("A PKCS #12 file holds a private key; for a CSR choose PEM.")
     if password is None or len(password) < PASSWORD_MINIMUM or not password.isascii():
         raise RequestError(
-            f"The file needs a password of at least {PASSWORD_MINIMUM} ASCII letters."
+            f"The file needs a password of at least {PASSWORD_MINIMUM} ASCII characters."
         )
     content = pkcs12.serialize_key_and_certificates(
         name.encode(),

@@ -5,6 +5,8 @@ lints a twin that a throw-away key has signed. `issue` accepts only what `prepar
 and signs exactly the bytes that were linted. What is signed and not written does not exist: the
 row and the audit entry share one transaction. Every certificate of ours comes from here; rows of
 certificates that others issued (`is_outside`) are written where they are adopted and imported.
+
+One certificate is many of one: `prepare` and `issue` are `prepare_many` and `issue_many`.
 """
 
 from __future__ import annotations
@@ -12,38 +14,60 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, partial
 from hashlib import sha256
-from typing import Any
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import IntegrityError, transaction
 
-from pki import addresses, algorithms, audit, catalogue, excess, keys, lint, names, tbs
+from pki import algorithms, audit, catalogue, excess, keys, lint, names, tbs
 from pki.changes import announce_change
-from pki.crl_publication import Scope, file_name
-from pki.description import partition_of, serial_text
-from pki.errors import AuthorityError, KeyReuseError, LintError, ProfileError, StateError
-from pki.models import Certificate, CertificateAuthority, PrivateKey, RevocationReason, User
+from pki.description import serial_text
+from pki.errors import LintError, ProfileError, RequestError, StateError
+from pki.holdings import Claim, Holdings
+from pki.models import AuditEntry, Certificate, CertificateAuthority, PrivateKey, User
 from pki.profiles import Excess, Profile, Purpose
-from pki.querysets import moment, rows_of
+from pki.progress import Progress, unwatched
+from pki.querysets import rows_of
 from pki.signals import certificate_issued
+from pki.signatory import Signatory, read
 
-# Asked with every certificate, so written out (`querysets.rows_of`); names of tables are constants.
-STANDING = f"""
-    SELECT a.id, a.name, a.retired_at, c.revoked_at, c.not_before, c.not_after
-    FROM {CertificateAuthority._meta.db_table} a
-    JOIN {Certificate._meta.db_table} c ON c.id = a.certificate_id WHERE a.id IN ({{}})
-"""  # noqa: S608
-SAME_KEY = f"""
-    SELECT id, owner_id, profile, revocation_reason, key_id, subject
-    FROM {Certificate._meta.db_table} WHERE spki_sha256 = %s
-"""  # noqa: S608
-ACTIVE = f"SELECT id FROM {User._meta.db_table} WHERE id = %s AND is_active"  # noqa: S608
+T = TypeVar("T")
+WORD_EVERY = 20  # certificates between two words of progress
+# Asked with every certificate, so written out (`querysets.rows_of`).
+ACTIVE = f"SELECT id FROM {User._meta.db_table} WHERE is_active AND id IN ({{}})"  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One certificate as it is asked for.
+
+    Exactly one of `public_key`, `csr` and `key` (one of the server's own) says whose key it is. A
+    person's certificate takes its names from `owner`, a server's from `hosts`
+    (settings.SIGNET_HOSTS when there are none), a CA's and a responder's from `common_name`.
+
+    `validity` shortens that of the profile. For CAs: `path_length` stands for the profile's,
+    `name_constraints` bind what they sign, and `renews` is their certificate that gets a successor
+    with the same name and key.
+    """
+
+    profile: str
+    public_key: CertificatePublicKeyTypes | None = None
+    csr: x509.CertificateSigningRequest | None = None
+    key: PrivateKey | None = None
+    owner: User | None = None
+    device: str = ""
+    common_name: str = ""
+    hosts: Sequence[str] = ()
+    path_length: int | None = None
+    validity: dt.timedelta | None = None
+    name_constraints: x509.NameConstraints | None = None
+    renews: Certificate | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +83,12 @@ class Prepared:
     builder: x509.CertificateBuilder
     tbs: bytes
     serial: int
-    spki_sha256: str
+    claim: Claim
     signer: PrivateKey
     key: PrivateKey | None
     owner: User | None
     device: str
     at: dt.datetime
-    renews: Certificate | None = None
     differences: tuple[str, ...] = ()
 
 
@@ -94,85 +117,95 @@ def prepare(
 ) -> Prepared:
     """Decide whether a certificate may be signed, and make it ready. Changes nothing.
 
-    Exactly one of `public_key`, `csr` and `key` (one of the server's own) says whose key it is.
-    `authority` is None for a self-signed root alone. A person's certificate takes its names from
-    `owner`, a server's from `hosts` (settings.SIGNET_HOSTS when there are none), a CA's and a
-    responder's from `common_name`. What a CSR asks for beyond its key and its profile is said in
-    `differences`, or refused, as the profile has it.
-
-    `validity` shortens that of the profile. For CAs: `path_length` stands for the profile's,
-    `name_constraints` bind what they sign, and `renews` is their certificate that gets a successor
-    with the same name and key.
+    What is asked for is explained in `Wanted`. `authority` is None for a self-signed root alone.
+    What a CSR asks for beyond its key and its profile is said in `differences`, or refused, as the
+    profile has it.
 
     Refuses: a profile that does not fit, is off, or of which the owner has as many as it admits, a
     weak key, a CSR that asks to be a CA or too much, or whose signature is wrong (ProfileError); a
     CA that is revoked, expired, retired or without its key (AuthorityError); a key that belongs to
     somebody else, to a CA, or was compromised (KeyReuseError); what the linter finds (LintError).
     """
-    kind = _narrowed(catalogue.named(profile), path_length, validity)
-    _refuse_misfits(kind, authority, name_constraints, renews)
-    signer = _signer(authority, kind, key, at)
-    certified = _certified_key(public_key, csr, key)
-    kind.require_public_key(certified)
-    spki = algorithms.spki_sha256(certified)
-    _refuse_reused_key(spki, kind, owner, renews)
-    _refuse_too_many(kind, owner, at)
-    subject, alternatives = _names(kind, owner, common_name, hosts, renews)
-    differences = _differences(csr, kind, subject, alternatives)
-    device = names.clean_device(device) if device else ""
-    serial = tbs.new_serial()
-    request = tbs.Request(subject, certified, alternatives, serial, at, name_constraints)
-    issuer = _issuer(authority, serial) if authority else None
-    builder = tbs.build(profile=kind, request=request, issuer=issuer)
-    twin = lint.sign_twin(builder, algorithm=signer.algorithm)
-    above = _above(authority)
-    lint.lint(lint.Candidate(twin, kind, issuer.certificate if issuer else None, at, above))
-    prepared = Prepared(
-        actor=actor,
-        authority=authority,
-        profile=kind,
-        builder=builder,
-        tbs=twin.tbs_certificate_bytes,
-        serial=serial,
-        spki_sha256=spki,
-        signer=signer,
+    wanted = Wanted(
+        profile=profile,
+        public_key=public_key,
+        csr=csr,
         key=key,
         owner=owner,
         device=device,
-        at=at,
+        common_name=common_name,
+        hosts=hosts,
+        path_length=path_length,
+        validity=validity,
+        name_constraints=name_constraints,
         renews=renews,
-        differences=differences,
     )
-    with _pending_lock:
-        _pending.add(prepared)
-    return prepared
+    [found] = prepare_many(actor=actor, authority=authority, wanted=[wanted], at=at)
+    if isinstance(found, RequestError):
+        raise found
+    return found
+
+
+def prepare_many(
+    *,
+    actor: str,
+    authority: CertificateAuthority | None,
+    wanted: Sequence[Wanted],
+    at: dt.datetime,
+    progress: Progress = unwatched,
+) -> list[Prepared | RequestError]:
+    """Do for each, in their order, what `prepare` does for one; a refusal stands in its place.
+
+    Those before count for those after: what `prepare` would refuse if the former had been issued
+    is refused here, such as one key for two people, or one more than the profile admits.
+    """
+    signatory, named = Signatory(authority, at=at), cache(partial(_attempt, catalogue.named))
+    begun = [_attempt(_begin, one, named(one.profile), signatory) for one in wanted]
+    claims = [each.claim for each in begun if isinstance(each, _Begun)]
+    holdings, found = Holdings(claims, at=at), list[Prepared | RequestError]()
+    for number, each in enumerate(begun, 1):
+        if isinstance(each, _Begun):
+            found.append(_attempt(_finish, each, holdings, signatory, actor))
+        else:
+            found.append(each)
+        if number % WORD_EVERY == 0 or number == len(begun):
+            progress(number, len(begun))
+    return found
 
 
 @audit.refusals("certificate.issue")
 def issue(prepared: Prepared) -> Certificate:
-    """Sign what was prepared; returns the new row.
+    """Sign what was prepared; returns the new row. It is `issue_many` of one."""
+    [certificate] = issue_many([prepared])
+    return certificate
 
-    Writes the certificate and its audit entry in one transaction, and sends `certificate_issued`
-    after the commit. A change is announced for a CA alone: a new leaf changes nobody's trust, and
-    every announcement makes every process build its TLS contexts again. Refuses what `prepare` did
-    not return or what was issued before (ProfileError), a CA or owner that was withdrawn meanwhile
-    (AuthorityError, ProfileError), an owner who has as many as the profile admits by now
-    (ProfileError), a key that somebody else got certified meanwhile (KeyReuseError), and a serial
-    number that the CA has given before (StateError).
+
+@audit.refusals("certificate.issue")
+def issue_many(prepared: Sequence[Prepared]) -> list[Certificate]:
+    """Sign what was prepared, all of it or nothing; returns the new rows in the same order.
+
+    Writes the certificates and their audit entries in one transaction, and sends
+    `certificate_issued` for each after the commit. A change is announced for a CA alone: a new leaf
+    changes nobody's trust, and every announcement makes every process build its TLS contexts again.
+    Refuses what `prepare` did not return or what was issued before (ProfileError), a CA or owner
+    that was withdrawn meanwhile (AuthorityError, ProfileError), an owner who has as many as the
+    profile admits by now (ProfileError), a key that somebody else got certified meanwhile
+    (KeyReuseError), and a serial number that the CA has given before (StateError).
     """
+    if not prepared:
+        return []
     _take(prepared)
     try:
         with transaction.atomic():
-            signed = keys.sign_certificate(prepared.builder, key=prepared.signer)
-            if signed.tbs_certificate_bytes != prepared.tbs:
-                raise LintError(["twin: what was signed is not what was linted"])
-            certificate = _row(prepared, signed)
-            _record(certificate, at=prepared.at)
+            rows = [_row(one, _signed(one)) for one in prepared]
+            audit.record_many([_entry(row) for row in rows])
             # The audit trail is locked from here on: nobody else issues between check and commit.
-            _refuse_changes_since(prepared, certificate)
-            if prepared.profile.is_ca:
+            _refuse_changes_since(prepared)
+            Certificate.objects.bulk_create(rows)
+            if any(one.profile.is_ca for one in prepared):
                 announce_change()
-            transaction.on_commit(partial(_send, certificate))
+            for row in rows:
+                transaction.on_commit(partial(_send, row))
     except IntegrityError:
         if not _is_taken(prepared):
             raise
@@ -180,29 +213,71 @@ def issue(prepared: Prepared) -> Certificate:
             "The serial number that was drawn for this certificate is taken. Nothing was issued; "
             "try again. If it happens twice, the random numbers of this machine are broken."
         ) from None
-    return certificate
+    return rows
 
 
-def require_authority(
-    authority: CertificateAuthority, *, at: dt.datetime, is_for_responder: bool = False
-) -> None:
-    """Refuse (AuthorityError) a CA that is retired, revoked or expired, or stands below one that is
-    revoked or expired. One query, if the CAs above were read along with it.
-
-    A retired CA still certifies its OCSP responder: what it signed before is asked about.
-    """
-    levels = [authority.pk, *(level.pk for level in _parents(authority))]
-    standing = _standing(levels, at)
-    for level in levels:
-        name, status, _ = standing[level]
-        if status is not Certificate.Status.VALID:
-            raise AuthorityError(f"{name} cannot sign: its certificate is {status.value}.")
-    retired_at = standing[authority.pk][2]
-    if retired_at is not None and retired_at <= at and not is_for_responder:
-        raise AuthorityError(f"{authority} is retired: it issues nothing more.")
+# --- Preparing ------------------------------------------------------------------------------
 
 
-# --- Who signs ------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Begun:
+    """What is known of a certificate before it is compared with those there are."""
+
+    wanted: Wanted
+    kind: Profile
+    key: CertificatePublicKeyTypes
+    signer: PrivateKey
+    claim: Claim
+
+
+def _attempt(step: Callable[..., T], *values: object) -> T | RequestError:
+    try:
+        return step(*values)
+    except RequestError as refusal:
+        return refusal
+
+
+def _begin(wanted: Wanted, named: Profile | RequestError, signatory: Signatory) -> _Begun:
+    if isinstance(named, RequestError):
+        raise named
+    kind = _narrowed(named, wanted.path_length, wanted.validity)
+    _refuse_misfits(kind, wanted, signatory)
+    signer = signatory.key_for(kind, wanted.key)
+    key = _certified_key(wanted)
+    kind.require_public_key(key)
+    claim = Claim(algorithms.spki_sha256(key), kind, wanted.owner, wanted.renews)
+    return _Begun(wanted, kind, key, signer, claim)
+
+
+def _finish(begun: _Begun, holdings: Holdings, signatory: Signatory, actor: str) -> Prepared:
+    wanted, kind, at = begun.wanted, begun.kind, signatory.at
+    holdings.admit(begun.claim)
+    subject, alternatives = _names(wanted, kind)
+    differences = _differences(wanted.csr, kind, subject, alternatives)
+    device = names.clean_device(wanted.device) if wanted.device else ""
+    serial = tbs.new_serial()
+    request = tbs.Request(subject, begun.key, alternatives, serial, at, wanted.name_constraints)
+    builder = tbs.build(profile=kind, request=request, issuer=signatory.issuer(serial))
+    twin = lint.sign_twin(builder, algorithm=begun.signer.algorithm)
+    lint.lint(lint.Candidate(twin, kind, signatory.certificate, at, signatory.above))
+    prepared = Prepared(
+        actor=actor,
+        authority=signatory.authority,
+        profile=kind,
+        builder=builder,
+        tbs=twin.tbs_certificate_bytes,
+        serial=serial,
+        claim=begun.claim,
+        signer=begun.signer,
+        key=wanted.key,
+        owner=wanted.owner,
+        device=device,
+        at=at,
+        differences=differences,
+    )
+    with _pending_lock:
+        _pending.add(prepared)
+    return prepared
 
 
 def _narrowed(kind: Profile, path_length: int | None, validity: dt.timedelta | None) -> Profile:
@@ -217,105 +292,31 @@ def _narrowed(kind: Profile, path_length: int | None, validity: dt.timedelta | N
     return replace(kind, validity=validity)
 
 
-def _refuse_misfits(
-    kind: Profile,
-    authority: CertificateAuthority | None,
-    name_constraints: x509.NameConstraints | None,
-    renews: Certificate | None,
-) -> None:
-    if (authority is None) != (kind.purpose is Purpose.ROOT):
+def _refuse_misfits(kind: Profile, wanted: Wanted, signatory: Signatory) -> None:
+    if (signatory.authority is None) != (kind.purpose is Purpose.ROOT):
         raise ProfileError("A root signs itself, and everything else is signed by a CA.")
-    if name_constraints is not None and not kind.is_ca:
+    if wanted.name_constraints is not None and not kind.is_ca:
         raise ProfileError("Name constraints are for CAs.")
-    if renews is not None and not kind.is_ca:
+    if wanted.renews is not None and not kind.is_ca:
         raise ProfileError("Only a CA is renewed with its own key in place.")
 
 
-def _signer(
-    authority: CertificateAuthority | None, kind: Profile, key: PrivateKey | None, at: dt.datetime
-) -> PrivateKey:
-    if authority is None:
-        if key is None:
-            raise ProfileError("A root needs a key that is kept here.")
-        return key
-    require_authority(authority, at=at, is_for_responder=kind.is_for_responders)
-    if authority.certificate.key is None:
-        raise AuthorityError(f"{authority} cannot sign: its key is not kept here.")
-    return authority.certificate.key
-
-
-def _issuer(authority: CertificateAuthority, serial: int) -> tbs.Issuer:
-    scope = Scope(partition=partition_of(serial, authority.crl_partitions))
-    base = addresses.url("public", "")
-    return tbs.Issuer(
-        certificate=_certificate(bytes(authority.certificate.der)),
-        crl_url=f"{base}/crl/{file_name(authority, scope)}",
-        ocsp_url=f"{base}/ocsp/{authority.slug}/",
-        certificate_url=f"{base}/ca/{authority.slug}.cer",
-    )
-
-
-def _parents(authority: CertificateAuthority) -> list[CertificateAuthority]:
-    above, level = [], authority.parent
-    while level is not None:
-        above.append(level)
-        level = level.parent
-    return above
-
-
-def _above(authority: CertificateAuthority | None) -> tuple[x509.Certificate, ...]:
-    """The certificates of the CAs above the one that signs."""
-    parents = _parents(authority) if authority else []
-    return tuple(_certificate(bytes(parent.certificate.der)) for parent in parents)
-
-
-Standing = tuple[str, Certificate.Status, dt.datetime | None]
-
-
-def _standing(levels: list[int], at: dt.datetime) -> dict[int, Standing]:
-    """Name, status and retirement of CAs as they are in the database now."""
-    found = rows_of(STANDING.format(", ".join(["%s"] * len(levels))), *levels)
-    return {pk: (name, _status(times, at), moment(retired)) for pk, name, retired, *times in found}
-
-
-def _status(times: Sequence[Any], at: dt.datetime) -> Certificate.Status:
-    fields = zip(("revoked_at", "not_before", "not_after"), map(moment, times), strict=True)
-    return Certificate(**dict(fields)).status_at(at)
-
-
-@lru_cache(maxsize=256)
-def _certificate(der: bytes) -> x509.Certificate:
-    """The few certificates of CAs are read again and again."""
-    return x509.load_der_x509_certificate(der)
-
-
-# --- Whose key ------------------------------------------------------------------------------
-
-
-def _certified_key(
-    public_key: CertificatePublicKeyTypes | None,
-    csr: x509.CertificateSigningRequest | None,
-    key: PrivateKey | None,
-) -> CertificatePublicKeyTypes:
-    if sum(source is not None for source in (public_key, csr, key)) != 1:
+def _certified_key(wanted: Wanted) -> CertificatePublicKeyTypes:
+    public, csr, key = wanted.public_key, wanted.csr, wanted.key
+    if sum(source is not None for source in (public, csr, key)) != 1:
         raise ProfileError("Give one key: a public key, a request, or a key that is kept here.")
     if csr is not None:
         return excess.certified_key(csr)
-    return keys.public_key(key) if key is not None else public_key  # type: ignore[return-value]
+    return keys.public_key(key) if key is not None else public  # type: ignore[return-value]
 
 
-def _names(
-    kind: Profile,
-    owner: User | None,
-    common_name: str,
-    hosts: Sequence[str],
-    renews: Certificate | None,
-) -> names.Names:
-    if renews:  # as it was, byte for byte: what this CA signed must go on finding it
-        return _certificate(bytes(renews.der)).subject, ()
+def _names(wanted: Wanted, kind: Profile) -> names.Names:
+    if wanted.renews:  # as it was, byte for byte: what this CA signed must go on finding it
+        return read(bytes(wanted.renews.der)).subject, ()
+    hosts = wanted.hosts
     if kind.is_for_servers and not hosts:
         hosts = names.server_hosts()
-    return names.names_of(kind, owner=owner, common_name=common_name, hosts=hosts)
+    return names.names_of(kind, owner=wanted.owner, common_name=wanted.common_name, hosts=hosts)
 
 
 def _differences(
@@ -335,53 +336,31 @@ def _differences(
     return tuple(found)
 
 
-def _refuse_reused_key(
-    spki: str, kind: Profile, owner: User | None, renews: Certificate | None, *, but: int = 0
-) -> None:
-    """One key, one bearer: only a renewal for the same person, server or CA may use a key again."""
-    for pk, owner_id, profile, reason, key_id, subject in rows_of(SAME_KEY, spki):
-        if pk == but:
-            continue
-        if reason == RevocationReason.KEY_COMPROMISE:
-            raise KeyReuseError("This key was reported lost or stolen. Make a new one.")
-        if kind.is_ca:
-            own = renews and renews.key_id and (renews.key_id, renews.subject)
-            is_same = own == (key_id, subject)
-        else:
-            is_same = profile == kind.name
-        if owner_id != (owner.pk if owner else None) or not is_same:
-            raise KeyReuseError("This key already belongs to somebody else. Make a new one.")
-
-
-def _refuse_too_many(kind: Profile, owner: User | None, at: dt.datetime, *, but: int = 0) -> None:
-    if owner is None or kind.per_person is None:
-        return
-    held = Certificate.objects.active(at).filter(owner=owner, profile=kind.name).exclude(pk=but)
-    if held.count() >= kind.per_person:
-        raise ProfileError(
-            f"{owner} has {kind.per_person} valid certificates of profile {kind.name!r}, and more "
-            "are not admitted. Revoke one first."
-        )
-
-
 # --- Writing --------------------------------------------------------------------------------
 
 
-def _take(prepared: Prepared) -> None:
+def _take(prepared: Sequence[Prepared]) -> None:
     with _pending_lock:
-        if prepared not in _pending:
+        if len(set(prepared)) != len(prepared) or not _pending.issuperset(prepared):
             raise ProfileError("This certificate was not prepared, or it was issued already.")
-        _pending.discard(prepared)
+        _pending.difference_update(prepared)
+
+
+def _signed(prepared: Prepared) -> x509.Certificate:
+    signed = keys.sign_certificate(prepared.builder, key=prepared.signer)
+    if signed.tbs_certificate_bytes != prepared.tbs:
+        raise LintError(["twin: what was signed is not what was linted"])
+    return signed
 
 
 def _row(prepared: Prepared, signed: x509.Certificate) -> Certificate:
     der = signed.public_bytes(Encoding.DER)
-    return Certificate.objects.create(
+    return Certificate(
         authority=prepared.authority,
         profile=prepared.profile.name,
         serial=serial_text(signed.serial_number),
         sha256=sha256(der).hexdigest(),
-        spki_sha256=prepared.spki_sha256,
+        spki_sha256=prepared.claim.spki_sha256,
         subject=signed.subject.rfc4514_string(),
         not_before=signed.not_valid_before_utc,
         not_after=signed.not_valid_after_utc,
@@ -395,8 +374,8 @@ def _row(prepared: Prepared, signed: x509.Certificate) -> Certificate:
     )
 
 
-def _record(certificate: Certificate, *, at: dt.datetime) -> None:
-    audit.record(
+def _entry(certificate: Certificate) -> AuditEntry:
+    return AuditEntry(
         actor=certificate.issued_by,
         action="certificate.issued",
         target=f"certificate {certificate.serial}",
@@ -408,25 +387,31 @@ def _record(certificate: Certificate, *, at: dt.datetime) -> None:
             "not_after": certificate.not_after.isoformat(),
             "device": certificate.device,
         },
-        at=at,
+        at=certificate.issued_at,
     )
 
 
-def _refuse_changes_since(prepared: Prepared, certificate: Certificate) -> None:
-    if prepared.authority is not None:
-        is_for_responder = prepared.profile.is_for_responders
-        require_authority(prepared.authority, at=prepared.at, is_for_responder=is_for_responder)
-    if prepared.owner is not None and not rows_of(ACTIVE, prepared.owner.pk):
-        raise ProfileError(f"The account of {prepared.owner} is disabled.")
-    kind, owner, own = prepared.profile, prepared.owner, certificate.pk
-    _refuse_reused_key(certificate.spki_sha256, kind, owner, prepared.renews, but=own)
-    _refuse_too_many(kind, owner, prepared.at, but=own)
+def _refuse_changes_since(prepared: Sequence[Prepared]) -> None:
+    for authority, at in {(one.authority, one.at) for one in prepared}:
+        signatory = Signatory(authority, at=at)
+        for is_for_responder in {one.profile.is_for_responders for one in prepared}:
+            signatory.require(is_for_responder=is_for_responder)
+    owners = {one.owner.pk: one.owner for one in prepared if one.owner}
+    if owners:
+        active = {pk for (pk,) in rows_of(ACTIVE.format(", ".join(["%s"] * len(owners))), *owners)}
+        for pk in owners.keys() - active:
+            raise ProfileError(f"The account of {owners[pk]} is disabled.")
+    holdings = Holdings([one.claim for one in prepared], at=max(one.at for one in prepared))
+    for one in prepared:
+        holdings.admit(one.claim)
 
 
-def _is_taken(prepared: Prepared) -> bool:
-    return Certificate.objects.filter(
-        authority=prepared.authority, serial=serial_text(prepared.serial)
-    ).exists()
+def _is_taken(prepared: Sequence[Prepared]) -> bool:
+    drawn = {(one.authority, one.serial) for one in prepared}
+    return len(drawn) < len(prepared) or any(
+        Certificate.objects.filter(authority=authority, serial=serial_text(serial)).exists()
+        for authority, serial in drawn
+    )
 
 
 def _send(certificate: Certificate) -> None:

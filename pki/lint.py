@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -60,7 +60,11 @@ class Candidate:
     above: tuple[x509.Certificate, ...] = ()
 
     def extension(self, kind: type[x509.ExtensionType]) -> x509.Extension | None:
-        return _extension(self.twin, kind)
+        return self._extensions.get(kind)
+
+    @cached_property
+    def _extensions(self) -> dict[type[x509.ExtensionType], x509.Extension]:
+        return {type(extension.value): extension for extension in self.twin.extensions}
 
 
 Rule = Callable[[Candidate], Iterator[str]]

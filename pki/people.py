@@ -18,7 +18,7 @@ from pki.models import Invitation, User
 
 CHANGEABLE = frozenset({"name", "email", "is_staff", "is_superuser", "groups"})
 # Who acts in the audit trail without being a person; see also `adoption.RECOGNISED`.
-RESERVED = frozenset({"signet", "check", "upkeep", "bootstrap", "command"})
+RESERVED = frozenset({"signet", "check", "upkeep", "bootstrap", "command", "endpoint-test"})
 
 
 @audit.refusals("person.create")
@@ -36,6 +36,13 @@ def create_person(
     Refuses (RequestError) a username that is taken, has letters other than allowed, or is one that
     the audit trail calls this machine by.
     """
+    user = draft_person(username=username, name=name, email=email, admin=admin)
+    add_person(actor=actor, user=user, at=at)
+    return user
+
+
+def draft_person(*, username: str, name: str, email: str, admin: bool = False) -> User:
+    """A person who is not written yet; refuses what `create_person` refuses."""
     if username in RESERVED:
         raise RequestError(
             f"The audit trail calls this machine {username!r}. Choose another username."
@@ -46,12 +53,18 @@ def create_person(
         user.full_clean()
     except ValidationError as error:
         raise RequestError(" ".join(error.messages)) from None
+    return user
+
+
+def add_person(*, actor: str, user: User, at: dt.datetime) -> None:
+    """Write a person that `draft_person` made, with an audit entry; refuses (RequestError) where
+    somebody else took the username meanwhile."""
+    detail = {"admin": user.is_superuser}
     with transaction.atomic():
         _insert(user)
         audit.record(
-            actor=actor, action="person.created", target=username, detail={"admin": admin}, at=at
+            actor=actor, action="person.created", target=user.username, detail=detail, at=at
         )
-    return user
 
 
 @audit.refusals("person.change")

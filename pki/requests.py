@@ -46,6 +46,16 @@ def client_chain(scope: Mapping[str, Any]) -> list[bytes]:
     return [ssl.PEM_cert_to_DER_cert(pem) for pem in tls.get("client_cert_chain", [])]
 
 
+def demands_identity(request: HttpRequest) -> bool:
+    """Whether the endpoint requires a certificate that no handshake of ours has asked for."""
+    scope = getattr(request, "scope", {})
+    connection = scope.get("extensions", {}).get("signet.connection")
+    return (
+        getattr(connection, "proxy", "none") == "header"
+        and connection.client_certificate == "required"
+    )
+
+
 def identity_of(scope: Mapping[str, Any]) -> Identity | IdentityError:
     """Who is at the other end of this connection now, or why nobody is."""
     connection = scope.get("extensions", {}).get("signet.connection")

@@ -188,7 +188,10 @@ def plan(
     why = _reason(reason)
     _refuse_root(certificate)
     if not at < at_time <= certificate.not_after:
-        raise RequestError("Choose a time that is ahead and before the certificate expires.")
+        raise RequestError(
+            "Choose a time that is ahead and before the certificate expires "
+            f"({certificate.not_after:%Y-%m-%d %H:%M} UTC)."
+        )
     with transaction.atomic():
         _lock(certificate)
         state = Q(pk=certificate.pk) & (UNREVOKED | ON_HOLD)

@@ -114,27 +114,28 @@ def retire_authority(
     actor: str,
     authority: CertificateAuthority,
     at: dt.datetime,
+    on: dt.datetime | None = None,
     is_last_one_too: bool = False,
 ) -> CertificateAuthority:
-    """Let a CA issue nothing more; CRLs and OCSP go on.
+    """Let a CA issue nothing more from `on` on (`at` where that is None); CRLs and OCSP go on.
 
-    Writes an audit entry and announces the change. Refuses a CA that is retired already, the only
-    one that issues certificates of people and servers, unless `is_last_one_too`
-    (StateError), and one whose key is not kept here (AuthorityError).
+    A retirement that is yet to come is brought forward or postponed. Writes an audit entry and
+    announces the change. Refuses a CA that is retired already, one that would be the only one that
+    issues certificates of people and servers then, unless `is_last_one_too`, a time that is past
+    or after the CA has expired (StateError), and a key that is not kept here (AuthorityError).
     """
+    on = on or at
     with transaction.atomic():
         row = _locked(authority)
-        if row.retired_at is not None:
-            raise StateError(f"{row} is retired already.")
-        if row.certificate.key is None:
-            raise AuthorityError(f"{row} is kept elsewhere and issues nothing here.")
-        issuing = set(CertificateAuthority.objects.issuing(at).values_list("pk", flat=True))
-        if issuing == {row.pk} and not is_last_one_too:
+        _refuse_to_retire(row, on=on, at=at)
+        others = CertificateAuthority.objects.issuing(on).exclude(pk=row.pk)
+        is_issuing = CertificateAuthority.objects.issuing(at).filter(pk=row.pk).exists()
+        if is_issuing and not others.exists() and not is_last_one_too:
             raise StateError(
                 f"{row} is the only CA that issues certificates here. Roll it over instead, or "
                 "found another one first."
             )
-        _retire(row, actor=actor, on=at, at=at)
+        _retire(row, actor=actor, on=on, at=at)
     return row
 
 
@@ -144,12 +145,12 @@ def restore_authority(
 ) -> CertificateAuthority:
     """Let a retired CA issue again. Writes an audit entry and announces the change.
 
-    Refuses one that is not retired (StateError).
+    So does one that is about to retire. Refuses one that is neither (StateError).
     """
     with transaction.atomic():
         row = _locked(authority)
         if row.retired_at is None:
-            raise StateError(f"{row} is not retired.")
+            raise StateError(f"{row} is not retired: it issues already. Nothing is to be undone.")
         row.retired_at = None
         row.save(update_fields=["retired_at"])
         authorities.record("authority.restored", row, actor=actor, at=at)
@@ -181,6 +182,25 @@ def _refuse_succeeded(row: CertificateAuthority) -> None:
         raise StateError(f"{row} is succeeded by {successor} already. Roll that one over.")
     if row.retired_at is not None:
         raise StateError(f"{row} is retired. Restore it before it is rolled over.")
+
+
+def _refuse_to_retire(row: CertificateAuthority, *, on: dt.datetime, at: dt.datetime) -> None:
+    if row.certificate.key is None:
+        raise AuthorityError(
+            f"{row} is kept elsewhere and issues nothing here. Retire it where its key is."
+        )
+    if row.retired_at is not None and row.retired_at <= at:
+        raise StateError(
+            f"{row} is retired already, since {row.retired_at:%Y-%m-%d}. Restore it first, if it is "
+            "to retire at another time."
+        )
+    if on < at:
+        raise StateError(f"{on:%Y-%m-%d %H:%M} UTC is past. Name a time to come, or none.")
+    ends = row.certificate.not_after
+    if on > max(ends, at):
+        raise StateError(
+            f"{row} expires on {ends:%Y-%m-%d}, before it would retire. Name an earlier time."
+        )
 
 
 def _refuse_unable(row: CertificateAuthority, old: x509.Certificate) -> None:

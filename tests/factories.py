@@ -136,15 +136,24 @@ def make_server_certificate(
     return issuance.issue(prepared)
 
 
-def make_endpoint(pki: PKI, store: TrustStore, *, name: str = "main", port: int = 8443) -> Endpoint:
+def make_endpoint(
+    pki: PKI,
+    store: TrustStore,
+    *,
+    name: str = "main",
+    port: int = 8443,
+    serves: str = "main",
+    **fields: Any,
+) -> Endpoint:
     """An endpoint that asks for client certificates and judges them by a trust store."""
     return Endpoint.objects.create(
         name=name,
         port=port,
         certificate=make_server_certificate(pki.issuing, hosts=("localhost",)),
-        client_certificate="optional",
+        client_certificate=fields.pop("client_certificate", "optional"),
         truststore=store,
-        serves="main",
+        serves=serves,
+        **fields,
     )
 
 

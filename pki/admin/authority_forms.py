@@ -154,12 +154,6 @@ class IdentityForm(ChainForm):
     )
 
 
-class ServerCertificateForm(IdentityForm):
-    """A server's; the root is asked for too, because every CA here hangs below one."""
-
-    field_order = ("file", "password", "chain")
-
-
 class ImportForm(IdentityForm):
     field_order = (
         *("file", "password", "chain", "name", "last_crl_number"),
@@ -226,9 +220,21 @@ class RollOverForm(DaysForm):
 
 
 class RetireForm(forms.Form):
+    in_days = forms.IntegerField(
+        label="Retire it in (days)",
+        initial=0,
+        required=False,
+        min_value=0,
+        max_value=LONGEST_DAYS,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="0: at once. Until then it goes on issuing.",
+    )
     is_last_one_too = forms.BooleanField(
         label="Even if no other CA issues",
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
         help_text="Then nobody gets or renews a certificate until one is restored or founded.",
     )
+
+    def retire_at(self, at: dt.datetime) -> dt.datetime:
+        return at + dt.timedelta(days=self.cleaned_data["in_days"] or 0)

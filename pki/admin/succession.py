@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django import forms
@@ -43,7 +44,10 @@ class SuccessionAdmin(ReadOnlyAdmin):
         is_here = authority.certificate.key_id is not None
         if not is_here or not person(request).has_perm("pki.add_certificateauthority"):
             return everything
-        return ["roll_over", "retire"] if authority.retired_at else ["restore"]
+        if authority.retired_at is None:
+            return ["restore"]
+        is_planned = authority.retired_at > timezone.now()
+        return ["roll_over"] if is_planned else ["roll_over", "retire"]
 
     @button("Renew", icon="autorenew")
     def renew(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -118,21 +122,23 @@ class SuccessionAdmin(ReadOnlyAdmin):
     @button("Retire", icon="bedtime", variant=DANGER)
     def retire(self, request: HttpRequest, object_id: str) -> HttpResponse:
         authority = self._founded(request, object_id)
-        form = RetireForm(posted(request))
+        form, now = RetireForm(posted(request)), timezone.now()
         if form.is_valid():
             with refusals_of(form):
-                succession.retire_authority(
+                retired = succession.retire_authority(
                     actor=actor(request),
                     authority=authority,
+                    on=form.retire_at(now),
                     is_last_one_too=form.cleaned_data["is_last_one_too"],
-                    at=timezone.now(),
+                    at=now,
                 )
-                messages.success(request, f"{authority} is retired.")
+                messages.success(request, f"{authority} {_retirement(retired, at=now)}.")
                 return redirect(self.url_of(authority))
         return self._asked(
             request, authority, form, title=f"Retire {authority}?", button_text="Retire", danger=True,
             intro=f"{authority} issues nothing more. What it signed stays valid, and its CRLs and "
-            "OCSP answers go on. It can be restored.",
+            "OCSP answers go on. It can be restored. A retirement that was planned before is replaced "
+            "by this one.",
         )  # fmt: skip
 
     @button("Restore", icon="undo")
@@ -200,3 +206,8 @@ class SuccessionAdmin(ReadOnlyAdmin):
         **context: Any,
     ) -> HttpResponse:
         return self.page(request, "pki/console_form.html", obj=authority, form=form, **context)
+
+
+def _retirement(authority: CertificateAuthority, *, at: dt.datetime) -> str:
+    is_planned = authority.retired_at is not None and authority.retired_at > at
+    return f"retires on {day(authority.retired_at)}" if is_planned else "is retired"

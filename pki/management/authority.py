@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from django.core.management.base import CommandError, CommandParser
@@ -9,6 +11,9 @@ from django.core.management.base import CommandError, CommandParser
 from pki import algorithms
 from pki.errors import BadFileError
 from pki.models import AuthorityRequest, CertificateAuthority, PrivateKey
+from pki.profiles import LONGEST_CA
+
+LONGEST_DAYS = LONGEST_CA // dt.timedelta(days=1)
 
 
 def add_key_arguments(parser: CommandParser) -> None:
@@ -40,3 +45,10 @@ def new_file(path: str) -> Path:
     if out.exists():
         raise BadFileError(f"{out} exists already; name another file.")
     return out
+
+
+def days_to_come(text: str) -> int:
+    """A number of days from now, for argparse."""
+    if not (text.isascii() and text.isdigit() and int(text) <= LONGEST_DAYS):
+        raise ArgumentTypeError(f"{text!r} is not a number from 0 to {LONGEST_DAYS} days")
+    return int(text)

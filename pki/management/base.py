@@ -8,13 +8,22 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from pki import audit
 from pki.checks import is_migrated
 from pki.errors import AuditError, BadFileError, NotFoundError, PKIError
-from pki.models import CertificateAuthority, CertificationRequest, TrustStore, User
+from pki.files import read_certificates
+from pki.models import (
+    Certificate,
+    CertificateAuthority,
+    CertificationRequest,
+    Endpoint,
+    TrustStore,
+    User,
+)
 from pki.progress import ProgressLine, waiting_line
 
 FILE_MAXIMUM = 1024 * 1024
@@ -80,6 +89,22 @@ def find_person(username: str, *, hint: str = "Check the name.") -> User:
     return person
 
 
+def find_certificate(options: dict[str, Any]) -> Certificate:
+    """The one that `file`, `sha256` or `serial` names."""
+    if options["file"]:
+        leaf = read_certificates(read_file(options["file"]))[0]
+        found = Certificate.objects.filter(sha256=leaf.fingerprint(SHA256()).hex())
+    elif options["sha256"]:
+        found = Certificate.objects.with_sha256(options["sha256"])
+    else:
+        found = Certificate.objects.with_serial(options["serial"])
+    if not found:
+        raise CommandError("No such certificate was issued here.")
+    if len(found) > 1:
+        raise CommandError("More than one CA used this serial; name the certificate by --sha256.")
+    return found[0]
+
+
 def find_authority(slug: str) -> CertificateAuthority:
     authority = CertificateAuthority.objects.filter(slug=slug).first()
     if authority is None:
@@ -101,6 +126,14 @@ def find_truststore(name: str) -> TrustStore:
         known = ", ".join(TrustStore.objects.values_list("name", flat=True)) or "none"
         raise CommandError(f"There is no trust store {name!r}. There are: {known}.")
     return store
+
+
+def find_endpoint(name: str) -> Endpoint:
+    endpoint = Endpoint.objects.filter(name=name).first()
+    if endpoint is None:
+        known = ", ".join(Endpoint.objects.values_list("name", flat=True)) or "none"
+        raise CommandError(f"There is no endpoint {name!r}. There are: {known}.")
+    return endpoint
 
 
 def read_file(path: str, *, most: int = FILE_MAXIMUM) -> bytes:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from pki import masterkey
 from pki.models import CertificateAuthority, PrivateKey
@@ -83,6 +84,7 @@ def test_request_and_complete_ca(db: None, tmp_path: Path) -> None:
     assert "staff-ca" in run("request_ca", "Staff CA", "--out", csr)
     with pytest.raises(CommandError, match="exists already"):
         run("request_ca", "Other", "--out", csr)
+    assert "waiting for complete_ca staff-ca" in run("list_cas")
     elsewhere = certs.make_ca("Elsewhere")
     (tmp_path / "root.pem").write_bytes(elsewhere.pem)
     request = x509.load_pem_x509_csr(csr.read_bytes())
@@ -154,15 +156,26 @@ def test_import_server_certificate(pki: PKI, tmp_path: Path, settings) -> None: 
 
 
 def test_renew_roll_over_retire_and_restore(pki: PKI) -> None:
-    assert "valid until" in run("renew_ca", "test-issuing", "--days", 30)
+    assert ", 30 days, SHA-256 " in run("renew_ca", "test-issuing", "--days", 30)
+    assert ", 3650 days, as long as its profile gives (see --days), SHA-256 " in run(
+        "renew_ca", "test-issuing"
+    )
     assert run("rollover_ca", "test-issuing", "--in-days", 3).startswith("test-issuing-g2: ")
     listed = run("list_cas")
     assert "retires on" in listed
     assert "| P-256 | root | trusted in chat" in listed
-    with pytest.raises(CommandError, match="retired already"):
-        run("retire_ca", "test-issuing")
+    later = timezone.now() + dt.timedelta(days=30)
+    assert run("retire_ca", "test-issuing", "--in-days", 30) == (
+        f"test-issuing: retires on {later:%Y-%m-%d}"
+    )
     assert run("retire_ca", "test-issuing", "--undo") == "test-issuing: issues again"
     assert run("retire_ca", "test-issuing") == "test-issuing: retired"
+    with pytest.raises(CommandError, match="retired already.*Restore it first"):
+        run("retire_ca", "test-issuing", "--in-days", 3)
+    with pytest.raises(CommandError, match="goes without --in-days"):
+        run("retire_ca", "test-issuing", "--undo", "--in-days", 3)
+    with pytest.raises(CommandError, match="from 0 to 9150 days"):
+        run("retire_ca", "test-issuing", "--in-days=-1")
     with pytest.raises(CommandError, match="the only CA"):
         run("retire_ca", "test-issuing-g2")
     assert run("retire_ca", "test-issuing-g2", "--last") == "test-issuing-g2: retired"

@@ -141,8 +141,20 @@ def test_hold_and_release(laptop, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"{serial}: released"
     with pytest.raises(CommandError, match="not on hold"):
         call_command("release_certificate", sha256=laptop.certificate.sha256)
-    with pytest.raises(CommandError, match="exactly one"):
+    with pytest.raises(CommandError, match="No such certificate"):
         call_command("release_certificate", serial="ff")
+
+
+def test_release_what_a_file_names_or_all_of_a_person(pki, laptop, alice, tmp_path):
+    make_device(alice, pki.issuing, device="phone")
+    call_command("revoke_certificate", "--user", "alice", "--reason", "certificateHold")
+    call_command("release_certificate", "--file", str(tmp_path / "laptop.pem"))
+    held = alice.certificates.filter(revoked_at__isnull=False)
+    assert held.get().device == "phone"
+    call_command("release_certificate", "--user", "alice")
+    assert not held.exists()
+    with pytest.raises(CommandError, match="on hold"):
+        call_command("release_certificate", "--user", "alice")
 
 
 def test_revocation_is_planned_and_cancelled(laptop, capsys):

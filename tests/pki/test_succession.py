@@ -219,6 +219,27 @@ def test_the_only_issuing_ca_does_not_retire(pki: PKI, at: dt.datetime) -> None:
     assert authorities.require_issuing(at=at).name == "Second"
 
 
+def test_a_retirement_is_planned_brought_forward_and_postponed(pki: PKI, at: dt.datetime) -> None:
+    with pytest.raises(StateError, match="the only CA that issues"):
+        _retire(pki.issuing, at, on=at + 30 * DAY)
+    _roll_over(pki.issuing, at, retire_at=at + 30 * DAY)
+    for days in (60, 10):
+        assert _retire(pki.issuing, at, on=at + days * DAY).retired_at == at + days * DAY
+    assert authorities.require_issuing(at=at + 9 * DAY) == pki.issuing
+    assert authorities.require_issuing(at=at + 10 * DAY) != pki.issuing
+    with pytest.raises(StateError, match="is past"):
+        _retire(pki.issuing, at, on=at - DAY)
+    with pytest.raises(StateError, match="expires on .* before it would retire"):
+        _retire(pki.issuing, at, on=at + 9000 * DAY)
+    assert _retire(pki.issuing, at).retired_at == at
+    with pytest.raises(StateError, match="retired already"):
+        _retire(pki.issuing, at, on=at + DAY)
+    dates = AuditEntry.objects.filter(action="authority.retired").order_by("pk")
+    assert [entry.detail["on"] for entry in dates] == [
+        (at + days * DAY).isoformat() for days in (30, 60, 10, 0)
+    ]
+
+
 def test_retire_the_only_one_on_purpose(pki: PKI, at: dt.datetime) -> None:
     _retire(pki.issuing, at, is_last_one_too=True)
     with pytest.raises(AuthorityError, match="No CA may issue"):

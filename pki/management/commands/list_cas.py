@@ -6,11 +6,14 @@ from django.utils import timezone
 
 from pki import authorities
 from pki.management.base import VerbCommand
-from pki.models import CertificateAuthority
+from pki.models import AuthorityRequest, CertificateAuthority
 
 
 class Command(VerbCommand):
-    help = "List the CAs: subject, serial number, validity, key and where it is trusted."
+    help = (
+        "List the CAs: subject, serial number, validity, key and where it is trusted; and those that "
+        "wait for their certificate from elsewhere."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()
@@ -29,3 +32,8 @@ class Command(VerbCommand):
                 f"trusted in {', '.join(stores)}" if stores else "no anchor",
             ]
             self.stdout.write(" | ".join(facts))
+        for request in AuthorityRequest.objects.order_by("slug"):
+            asked = (
+                f"requested {request.created_at:%Y-%m-%d}, waiting for complete_ca {request.slug}"
+            )
+            self.stdout.write(f"{request.slug} | {request.name} | {asked}")

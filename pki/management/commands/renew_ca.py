@@ -33,9 +33,11 @@ class Command(VerbCommand):
             validity=dt.timedelta(days=options["days"]) if options["days"] is not None else None,
             at=timezone.now(),
         )
+        days = (renewed.not_after - renewed.not_before).days + 1  # both ends count
+        why = "" if options["days"] is not None else ", as long as its profile gives (see --days)"
         self.stdout.write(
-            f"{options['slug']}: valid until {renewed.not_after:%Y-%m-%d}, "
-            f"SHA-256 {renewed.fingerprint}"
+            f"{options['slug']}: valid from {renewed.not_before:%Y-%m-%d} until "
+            f"{renewed.not_after:%Y-%m-%d}, {days} days{why}, SHA-256 {renewed.fingerprint}"
         )
 
     def _request(self, authority: CertificateAuthority, path: str) -> None:

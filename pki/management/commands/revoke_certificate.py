@@ -3,14 +3,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from cryptography.hazmat.primitives.hashes import SHA256
 from django.core.management.base import CommandError, CommandParser
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from pki import revocation
-from pki.files import read_certificates
-from pki.management.base import VerbCommand, command_actor, find_person, read_file
+from pki.management.base import VerbCommand, command_actor, find_certificate, find_person
 from pki.models import Certificate, RevocationReason
 
 
@@ -87,18 +84,4 @@ def _chosen(options: dict[str, Any]) -> list[Certificate]:
         if not found:
             raise CommandError(f"{person.username} has no valid certificate.")
         return found
-    matching = list(_matching(options))
-    if not matching:
-        raise CommandError("No such certificate was issued here.")
-    if len(matching) > 1:
-        raise CommandError("More than one CA used this serial; name the certificate by --sha256.")
-    return matching
-
-
-def _matching(options: dict[str, Any]) -> QuerySet[Certificate]:
-    if options["file"]:
-        leaf = read_certificates(read_file(options["file"]))[0]
-        return Certificate.objects.filter(sha256=leaf.fingerprint(SHA256()).hex())
-    if options["sha256"]:
-        return Certificate.objects.with_sha256(options["sha256"])
-    return Certificate.objects.with_serial(options["serial"])
+    return [find_certificate(options)]

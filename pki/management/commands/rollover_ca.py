@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from pki import algorithms, succession
-from pki.management.authority import authority_line
+from pki.management.authority import authority_line, days_to_come
 from pki.management.base import VerbCommand, command_actor, find_authority
 from pki.models import PrivateKey
 
@@ -21,7 +21,11 @@ class Command(VerbCommand):
         parser.add_argument("--key", choices=sorted(algorithms.GENERATORS), default="")
         parser.add_argument("--backend", choices=PrivateKey.Backend.values, default="")
         parser.add_argument(
-            "--in-days", type=int, default=0, metavar="N", help="until the former one is retired"
+            "--in-days",
+            type=days_to_come,
+            default=0,
+            metavar="N",
+            help="until the former one is retired",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from cryptography.hazmat.primitives import serialization
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from pki import authorities, outside
+from pki import authorities, outside, succession
 from pki.models import AuthorityRequest, CertificateAuthority
 from tests import certs
 from tests.pki.admin.conftest import text_of
@@ -49,6 +51,22 @@ def test_retire_asks_and_restore_undoes(console, pki):
     assert "Restore" in text_of(console.get(page(pki.issuing)))
     console.post(page(pki.issuing, "restore"), {})
     assert CertificateAuthority.objects.get(pk=pki.issuing.pk).retired_at is None
+
+
+def test_a_planned_retirement_is_changed(console, pki, at):
+    succession.roll_over_authority(
+        actor="test", authority=pki.issuing, retire_at=at + dt.timedelta(days=30), at=at
+    )
+    shown = text_of(console.get(page(pki.issuing)))
+    assert "Restore" in shown and "Roll over" not in shown
+    planned = CertificateAuthority.objects.get(pk=pki.issuing.pk).retired_at
+
+    answer = console.post(page(pki.issuing, "retire"), {"in_days": "60"}, follow=True)
+
+    assert "retires on" in text_of(answer)
+    assert CertificateAuthority.objects.get(pk=pki.issuing.pk).retired_at > planned
+    console.post(page(pki.issuing, "retire"), {"in_days": "0"})
+    assert ">retired<" in text_of(console.get(LIST))
 
 
 def test_found_with_name_constraints(console, pki):
