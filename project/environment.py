@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,6 +51,30 @@ def hosts(name: str, *, default: str, environ: Mapping[str, str] = os.environ) -
                 f"{name}: {candidate!r} is neither a host name nor an IP address."
             )
     return list(dict.fromkeys(names))
+
+
+def one_of(name: str, allowed: list[str], *, environ: Mapping[str, str] = os.environ) -> str:
+    """One of the names; empty where the variable is."""
+    value = environ.get(name, "").strip().lower()
+    if value and value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value!r} is none of {', '.join(allowed)}.")
+    return value
+
+
+def networks(
+    name: str, *, default: str, environ: Mapping[str, str] = os.environ
+) -> list[IPv4Network | IPv6Network]:
+    """Addresses and networks, comma-separated; an empty value means none."""
+    found = []
+    for part in environ.get(name, default).split(","):
+        if part.strip():
+            try:
+                found.append(ip_network(part.strip()))
+            except ValueError:
+                raise ImproperlyConfigured(
+                    f"{name}: {part.strip()!r} is neither an address nor a network."
+                ) from None
+    return found
 
 
 def url(name: str, *, schemes: set[str], environ: Mapping[str, str] = os.environ) -> str | None:

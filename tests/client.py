@@ -11,6 +11,8 @@ from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.test import AsyncClient
 
+from project.tls.note import Note
+
 TLS = SimpleNamespace(
     version="TLSv1.3",
     cipher="TLS_AES_256_GCM_SHA384",
@@ -41,6 +43,7 @@ class Visitor:
             client_certificate="optional",
             tls=None if serves == "public" else TLS,
             backlog=lambda: 0,
+            note=Note(),
         )
         extensions: dict[str, Any] = {"signet.connection": connection}
         if connection.tls:

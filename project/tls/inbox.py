@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from project.tls.note import Note
+
 FULL_MESSAGES, FULL_BYTES = 32, 256 * 1024
 ROOM_MESSAGES, ROOM_BYTES = 8, 64 * 1024
 
@@ -19,8 +21,8 @@ class Reader(Protocol):
 class Inbox:
     """Between a Daphne protocol (`put_nowait`) and an ASGI application (`get`)."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, note: Note | None = None) -> None:
+        self._reader, self._note = reader, note
         self._queue: asyncio.Queue[Message] = asyncio.Queue()
         self._bytes = 0
         self._is_full = False
@@ -28,6 +30,8 @@ class Inbox:
     def put_nowait(self, message: Message) -> None:
         self._queue.put_nowait(message)
         self._bytes += weight(message)
+        if self._note is not None and message["type"] == "websocket.receive":
+            self._note.heard()
         if message["type"] == "websocket.receive" and (
             self._queue.qsize() > FULL_MESSAGES or self._bytes > FULL_BYTES
         ):

@@ -1,7 +1,8 @@
 """Daphne's WebSocket, with what ASGI and RFC 6455 say and it leaves out.
 
 Denial responses, headers of `websocket.accept`, the reason of a close, every close code that RFC
-6455 lets a server send, empty messages, close frames (not a reset) for what the peer does wrong.
+6455 lets a server send, empty messages, close frames (not a reset) for what the peer does wrong, and
+deafness after that. No extension is negotiated (docs/performance.md says what compression costs).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from autobahn.util import encode_truncate
 from daphne.ws_protocol import WebSocketProtocol
 
 CLOSE_REASON_BYTES = 123
-FRAMES_PER_SECOND, FRAMES_BURST = 500, 2000
+FRAMES_PER_SECOND, FRAMES_BURST = 200, 1000
 FORBIDDEN_CODES = {1004, 1005, 1006, 1015}
 HeaderList = Iterable[tuple[bytes, bytes]]
 
@@ -24,6 +25,7 @@ class WebSocket(WebSocketProtocol):
     handshake_deferred: Any = None
     maxMessagePayloadSize: int  # autobahn's name and attribute
     _denial: dict[str, Any] | None = None
+    _owed_pong: bytes | None = None
     _frames = 0.0
     _counted_at = 0.0
 
@@ -31,7 +33,16 @@ class WebSocket(WebSocketProtocol):
 
     def makeConnection(self, transport: Any) -> None:
         transport.unregisterProducer()  # the HTTP channel, which has nothing to produce any more
+        transport.registerProducer(self, True)
         super().makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.state == self.STATE_CONNECTING and self.handshake_deferred is not None:
+            # RFC 6455, 4.1: a client waits. Autobahn would keep all of it and look for a second
+            # handshake in it.
+            self._respond(HTTPStatus.BAD_REQUEST, (), b"Wait for the answer before you send.")
+        else:
+            super().dataReceived(data)
 
     def onMessageFrameBegin(self, length: int) -> None:
         super().onMessageFrameBegin(length)
@@ -46,9 +57,37 @@ class WebSocket(WebSocketProtocol):
         now = time.monotonic()
         self._frames = max(0.0, self._frames - (now - self._counted_at) * FRAMES_PER_SECOND) + 1
         self._counted_at = now
-        if self._frames > FRAMES_BURST and self.state == self.STATE_OPEN:
-            self.close_with(1008, "too many frames")
+        if self._frames > FRAMES_BURST:
+            self._fail_connection(1008, "too many frames")
         return self._frames <= FRAMES_BURST
+
+    def onPing(self, payload: bytes) -> None:
+        """To a peer that takes nothing at the moment, only the newest ping is answered, once it
+        reads again (RFC 6455, 5.5.3): else pings fill our memory with pongs."""
+        if self.transport.connection.is_congested:
+            self._owed_pong = payload
+        else:
+            self.sendPong(payload)
+
+    def pauseProducing(self) -> None:
+        """`onPing` asks the connection itself, and what the application sends waits in `drain`."""
+
+    def resumeProducing(self) -> None:
+        owed, self._owed_pong = self._owed_pong, None
+        if owed is not None:
+            self.sendPong(owed)
+
+    def stopProducing(self) -> None:
+        pass
+
+    def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
+        """RFC 6455, 7.1.7: say why, and process nothing more of what the peer sends."""
+        self.failedByMe = True
+        self.close_with(code, reason)
+        self.dropConnection(abort=False)
+
+    def _parseExtensionsHeader(self, header: str, removeQuotes: bool = True) -> list[Any]:
+        return []  # whatever is offered is declined, also what cannot be parsed
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         server = getattr(self, "server", None)
@@ -67,6 +106,8 @@ class WebSocket(WebSocketProtocol):
         if any(name == b"Sec-WebSocket-Version" for name, _ in headers):
             code = HTTPStatus.UPGRADE_REQUIRED  # RFC 6455, 4.4
             headers.append((b"Upgrade", b"websocket"))
+        if code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append((b"Allow", b"GET"))
         if reason.startswith("WebSocket connection denied: origin"):
             code = HTTPStatus.FORBIDDEN
         self._respond(code, headers, reason.encode())
@@ -97,11 +138,16 @@ class WebSocket(WebSocketProtocol):
             said = encode_truncate(reason, CLOSE_REASON_BYTES) if reason else None
             self.sendCloseFrame(code=code, reasonUtf8=said, isReply=False)
 
-    def going_away(self) -> None:
+    def sign_out(self, code: int, sentence: str) -> None:
+        """Somebody wants this one connection to end."""
         if self.state == self.STATE_CONNECTING:
-            self._respond(HTTPStatus.SERVICE_UNAVAILABLE, (), b"The server is stopping.")
+            self._respond(HTTPStatus.FORBIDDEN, (), sentence.encode())
         else:
-            self.close_with(1001, "the server is stopping")
+            self.close_with(code, sentence)
+
+    def going_away(self) -> None:
+        """A handshake is answered first: browsers tell a page about a close code, not a refusal."""
+        self.close_with(1001, "the server is stopping")
 
     def serverReject(self) -> None:
         """The application has not answered in time."""
@@ -134,6 +180,8 @@ class WebSocket(WebSocketProtocol):
             more.setdefault(_field(name), []).append(_field(value))
         deferred, self.handshake_deferred = self.handshake_deferred, None
         deferred.callback((subprotocol, more))
+        if self.transport.connection.is_leaving:
+            self.going_away()
 
     def _respond(self, status: int, headers: HeaderList, body: bytes) -> None:
         """Answer the handshake with an HTTP response and close."""

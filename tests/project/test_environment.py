@@ -33,11 +33,18 @@ def test_missing_values_take_the_default():
         (lambda e: environment.hosts("X", default="a", environ=e), "https://example.org"),
         (lambda e: environment.hosts("X", default="a", environ=e), "-example.org"),
         (lambda e: environment.url("X", schemes={"redis"}, environ=e), "http://x"),
+        (lambda e: environment.one_of("X", ["a", "b"], environ=e), "c"),
     ],
 )
 def test_wrong_value_stops_the_start_and_names_the_variable(read, text):
     with pytest.raises(ImproperlyConfigured, match="X"):
         read({"X": text})
+
+
+def test_one_of_the_hosts_may_be_chosen():
+    assert environment.one_of("X", ["a.example", "b.example"], environ={}) == ""
+    chosen = environment.one_of("X", ["a.example", "b.example"], environ={"X": "B.example"})
+    assert chosen == "b.example"
 
 
 def test_wrong_url_does_not_show_its_password():
@@ -58,3 +65,15 @@ def test_file_is_an_absolute_path_or_none():
     assert str(environment.file("X", environ={"X": "/nowhere/pin"})) == "/nowhere/pin"
     with pytest.raises(ImproperlyConfigured, match="must be an absolute path"):
         environment.file("X", environ={"X": "pin"})
+
+
+def test_networks_are_read():
+    text = "127.0.0.0/8, ::1,192.0.2.7"
+    found = environment.networks("X", default="", environ={"X": text})
+    assert [str(network) for network in found] == ["127.0.0.0/8", "::1/128", "192.0.2.7/32"]
+    assert environment.networks("X", default="::1", environ={"X": ""}) == []
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(ImproperlyConfigured, match="X: 'here' is neither an address nor a network"):
+        environment.networks("X", default="here", environ={})

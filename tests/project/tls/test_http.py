@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.project.tls.conftest import receive_all
 from tests.services import require
 
 HOST = b"Host: localhost\r\n"
+BODY_BYTES = http.Limits().body_bytes
 
 
 def test_scope_tells_scheme_endpoint_and_certificate(serving):
@@ -40,7 +42,7 @@ def test_curl_is_content(serving, world):
 
 
 def test_largest_upload_and_a_download_of_megabytes(serving):
-    size = http.MAX_BODY
+    size = BODY_BYTES
     head = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size
     assert b'"body": %d' % size in serving.request(head + b"x" * size)
     get = b"GET /large?320 HTTP/1.0\r\n" + HOST + b"\r\n"
@@ -61,12 +63,12 @@ def test_too_large_body_gets_413_before_it_is_read(serving, chunked):
             client.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
             piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
             try:
-                for _ in range(http.MAX_BODY // 0x100000 + 1):
+                for _ in range(BODY_BYTES // 0x100000 + 1):
                     client.sendall(piece)
             except OSError:
                 pass
         else:
-            length = b"Content-Length: %d\r\n\r\n" % (http.MAX_BODY + 1)
+            length = b"Content-Length: %d\r\n\r\n" % (BODY_BYTES + 1)
             client.sendall(b"POST / HTTP/1.1\r\n" + HOST + length)
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
     assert serving.get("/")["rss"] < before + 40_000
@@ -83,6 +85,57 @@ def test_too_long_header_is_refused_at_once(serving):
     answer = serving.request(b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000)
     assert answer.startswith(b"HTTP/1.1 4")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("many", [b"X: y\r\n" * 100, (b"X: " + b"x" * 4000 + b"\r\n") * 5])
+def test_too_many_headers_are_refused(serving, many):
+    answer = serving.request(b"GET / HTTP/1.1\r\n" + HOST + many + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_as_many_headers_as_there_may_be_are_served(serving):
+    head = b"GET / HTTP/1.1\r\nConnection: close\r\n" + HOST + b"X: y\r\n" * 97
+    assert serving.request(head + b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"GET / HTTP/1.1\r\n" + HOST + b"X: ",
+        b"\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 900\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n384\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nTrailer: ",
+    ],
+    ids=["head", "nothing", "body", "chunks", "trailer"],
+)
+def test_request_that_dribbles_in_is_cut_although_it_goes_on(hasty, begin):
+    with hasty.connect() as client:
+        client.sendall(begin)
+        client.settimeout(0.1)
+        for _ in range(800):
+            try:
+                assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
+                return
+            except TimeoutError:
+                client.sendall(b"x")
+    raise AssertionError("it may dribble for ever")
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["after TLS", "after an answer"])
+def test_silent_connection_is_closed(hasty, asked):
+    with hasty.connect() as client:
+        client.settimeout(30)
+        if asked:
+            client.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        answer = receive_all(client)
+    assert answer.startswith(b"HTTP/1.1 200 ") if asked else answer == b""
+
+
+def test_size_of_a_body_is_a_setting(hasty):
+    head = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\nContent-Length: %d\r\n\r\n"
+    assert b'"body": 1000' in hasty.request(head % 1000 + b"x" * 1000)
+    assert hasty.request(head % 1001).startswith(b"HTTP/1.1 413 ")
 
 
 def test_crash_of_the_application_is_a_500(serving):
@@ -134,8 +187,10 @@ class Timer:
 
 class Wire:
     disconnecting = False
+    connection = SimpleNamespace(is_leaving=False)
 
-    def __init__(self):
+    def __init__(self, protocol):
+        self.protocol = protocol
         self.written, self.is_closed = b"", False
 
     def write(self, data):
@@ -172,7 +227,7 @@ def channel(monkeypatch):
     channel.clock = Clock(monkeypatch)
     channel.requestFactory = SilentRequest
     channel.callLater = lambda seconds, call: Timer(seconds, call)
-    channel.makeConnection(Wire())
+    channel.makeConnection(Wire(channel))
     return channel
 
 
@@ -180,20 +235,28 @@ def test_head_that_dribbles_in_meets_a_deadline(channel):
     for byte in b"GET / HTT":
         channel.dataReceived(bytes([byte]))
     (timer,) = channel.clock.running
-    assert timer.seconds == http.HEAD_SECONDS
+    assert timer.seconds == http.Limits().head_seconds
     timer.call()
     assert channel.transport.written.startswith(b"HTTP/1.1 408 ")
     assert channel.transport.is_closed
 
 
 def test_body_that_dribbles_in_meets_a_deadline(channel):
-    channel.dataReceived(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nx")
+    channel.dataReceived(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\nx")
     (timer,) = channel.clock.running
-    assert timer.seconds == http.BODY_SECONDS
+    assert timer.seconds == http.Limits().body_seconds
     channel.dataReceived(b"y")
     assert channel.clock.running == [timer]
 
 
 def test_complete_request_has_no_deadline(channel):
-    channel.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+    channel.dataReceived(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
     assert channel.clock.running == []
+
+
+def test_what_waits_behind_a_request_is_kept_in_one_piece(channel):
+    """Many small ones would be counted anew for each that comes."""
+    channel.dataReceived(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    for _ in range(100):
+        channel.dataReceived(b"x")
+    assert channel._dataBuffer == [b"x" * 100]

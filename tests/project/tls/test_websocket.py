@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from project.tls.websocket import WebSocket
 from tests.project.tls.conftest import receive_all
 
 
@@ -50,7 +52,7 @@ async def test_what_the_server_sends_may_be_larger_than_what_it_takes(serving):
 
 async def test_flood_of_pongs_ends_the_connection_and_a_few_do_not(serving):
     async with open_socket(serving) as socket:
-        for _ in range(1000):
+        for _ in range(900):
             await socket.pong()
         await socket.send("still here")
         assert await socket.recv() == "still here"
@@ -236,6 +238,55 @@ def test_application_waits_for_a_peer_that_reads_nothing(serving):
         answer = serving.get("/")
         assert answer["seen"]["flooded"] == first < 1000
         assert answer["rss"] < before + 30_000
+
+
+class Pongs(WebSocket):
+    """Stands on a wire that is full or not, and writes down what it would answer."""
+
+    def __init__(self, *, is_congested: bool) -> None:
+        super().__init__()
+        self.transport = SimpleNamespace(connection=SimpleNamespace(is_congested=is_congested))
+        self.sent: list[bytes] = []
+
+    def sendPong(self, payload=None):
+        self.sent.append(payload)
+
+
+def test_pings_to_a_peer_that_reads_nothing_leave_one_pong():
+    full, free = Pongs(is_congested=True), Pongs(is_congested=False)
+    for number in range(1000):
+        full.onPing(b"%d" % number)
+        free.onPing(b"%d" % number)
+    assert (len(full.sent), len(free.sent)) == (0, 1000)
+    full.resumeProducing()
+    full.resumeProducing()
+    assert full.sent == [b"999"]
+
+
+def test_pong_that_is_owed_comes_once_the_peer_reads(serving):
+    with serving.connect() as client:
+        client.sendall(upgrade())
+        read_head(client)
+        client.sendall(masked(0x81, b"large 30000000"))
+        head = client.recv(10)
+        assert head[:2] == b"\x81\x7f"
+        for number in range(900):
+            client.sendall(masked(0x89, b"%03d" % number))
+        data = head
+        while not data.endswith(b"\x8a\x03899"):
+            data = data[-10:] + client.recv(1 << 20)
+
+
+def test_nothing_is_read_after_a_failure(serving):
+    """Not even pings: each would cost work for as long as the peer does not hang up."""
+    with serving.connect() as client:
+        client.sendall(upgrade())
+        read_head(client)
+        client.sendall(masked(0x83, b"") + masked(0x89, b"p") * 100)
+        answer = receive_all(client)
+        client.unwrap()  # an orderly end, without waiting for a close frame
+    assert (answer[0], int.from_bytes(answer[2:4])) == (0x88, 1002)
+    assert len(answer) == 2 + answer[1]
 
 
 def upgrade(path="/", **change: str) -> bytes:
