@@ -208,7 +208,7 @@ const CLOSES = {
   4506: {
     action: "stop",
     title: "Device signed out",
-    sentence: "This device was signed out, here or from another of your devices. This page is closed.",
+    sentence: "This device was signed out: here, from another of your devices, or by an administrator. This page is closed.",
     steps: ["Reload the page to sign in again."],
   },
   4510: {
