@@ -1,10 +1,21 @@
-"""A flood of bad handshakes does not become a flood of lines."""
+"""A flood of bad handshakes does not become a flood of lines; each good one is told to who asks."""
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from project.tls import failures
+from project.tls import advice, failures
+from project.tls.sample import Sample
+from tests.project.tls.conftest import TLS12, TLS13
+
+
+@pytest.fixture(autouse=True)
+def sample(monkeypatch):
+    fresh = Sample()
+    monkeypatch.setattr(failures, "sample", fresh)
+    return fresh
 
 
 def record(log, times=1, reason="certificate revoked"):
@@ -34,14 +45,58 @@ def test_receivers_are_spared_too(monkeypatch):
     assert len(told) == failures.BURST
 
 
-@pytest.mark.parametrize(
-    ("reason", "advice"),
-    [
-        ("CRL has expired", "manage.py publish_crl"),
-        ("unsuitable certificate purpose", "not meant for clients"),
-        ("never heard of", failures.OTHERWISE),
-    ],
-)
-def test_each_reason_has_its_advice(caplog, reason, advice):
-    record(failures.FailureLog(), reason=reason)
-    assert advice in caplog.text
+def test_what_is_silenced_is_counted_in_the_sample(sample, monkeypatch):
+    monkeypatch.setattr(failures.time, "monotonic", lambda: 100.0)
+    record(failures.FailureLog(last=100.0), 500)
+
+    assert sum(one.count for one in sample.take()) == 500
+
+
+def test_line_says_what_to_do(caplog):
+    record(failures.FailureLog(), reason="CRL has expired")
+    assert advice.CRL in caplog.text
+
+
+@pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
+def test_each_success_is_told_with_who_and_how(ground, world, version):
+    told = []
+
+    def hear(**what):
+        told.append(what)
+
+    def break_down(**_):
+        raise RuntimeError("a receiver's own fault")
+
+    failures.handshake_completed.connect(break_down)
+    failures.handshake_completed.connect(hear)
+    try:
+        with ground.connect(ground.serve("required"), "good", version) as connection:
+            connection.sendall(b"still there")
+            assert connection.recv(100) == b"still there"
+            peer = "{}:{}".format(*connection.getsockname())
+            expected = connection.version(), connection.cipher()[0]
+        deadline = time.monotonic() + 30
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        failures.handshake_completed.disconnect(break_down)
+    (one,) = told
+    assert (one["endpoint"], one["peer"]) == ("main", peer)
+    assert (one["tls"].version, one["tls"].cipher) == expected
+    assert one["tls"].certificate == world.clients["good"].der
+    assert one["tls"].server_name == "localhost"
+
+
+def test_failure_is_no_success(ground):
+    told = []
+
+    def hear(**what):
+        told.append(what)
+
+    failures.handshake_completed.connect(hear)
+    with (
+        pytest.raises(OSError),  # noqa: PT011
+        ground.connect(ground.serve("required"), "revoked") as connection,
+    ):
+        connection.recv(1)
+    assert told == []
