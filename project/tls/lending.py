@@ -1,0 +1,209 @@
+"""One parent owns the listening sockets; its workers borrow them.
+
+Between them is a pair of Unix sockets, one message of JSON at a time. A worker says
+`{"take": [address, port], "name": …}`, `{"give_back": [address, port]}` and `{"ready": [line, …]}`;
+the parent answers a `take` with `{"place": [address, port]}` and the socket, or with a `refusal` in
+its place. All workers accept from the same queue, so a connection that waits in it is lost with
+none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from project.tls.binding import ListenError, OwnSockets, Place
+
+logger = logging.getLogger("project.workers")
+MESSAGE_BYTES = 64 * 1024
+OTHERS_SECONDS = 3.0  # the other workers hear of the same change within half a second
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """The parent's end and the worker's."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class Borrower:
+    """The worker's end. `on_lost` is called when the parent has gone."""
+
+    def __init__(self, link: socket.socket, *, on_lost: Callable[[], None]) -> None:
+        link.setblocking(False)
+        link.set_inheritable(False)
+        self._link, self._on_lost = link, on_lost
+        self._is_listening = False
+        self._asked: dict[Place, asyncio.Future[socket.socket]] = {}
+
+    async def take(self, name: str, place: Place) -> socket.socket:
+        if not self._is_listening:
+            self._is_listening = True
+            asyncio.get_running_loop().add_reader(self._link, self._hear)
+        answer: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+        self._asked[place] = answer
+        self._say({"take": place, "name": name})
+        return await answer
+
+    def give_back(self, place: Place) -> None:
+        self._say({"give_back": place})
+
+    def ready(self, lines: list[str]) -> None:
+        """Tell that connections are accepted, and where."""
+        self._say({"ready": lines})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        try:
+            self._link.send(json.dumps(message).encode())
+        except OSError:  # that the parent has gone is noticed in _hear
+            logger.warning("The parent process cannot be told %s.", next(iter(message)))
+
+    def _hear(self) -> None:
+        try:
+            data, handed, _, _ = socket.recv_fds(self._link, MESSAGE_BYTES, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, handed = b"", []
+        if not data:
+            self._lose()
+            return
+        message = json.loads(data)
+        place = _place(message["place"])
+        answer = self._asked.pop(place)
+        listener = socket.socket(fileno=handed[0]) if handed else None
+        if answer.done():  # nobody waits any more
+            if listener is not None:
+                listener.close()
+                self.give_back(place)
+        elif listener is not None:
+            answer.set_result(listener)
+        else:
+            answer.set_exception(ListenError(message["refusal"]))
+
+    def _lose(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._link)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(ListenError("The parent process has gone."))
+        self._asked.clear()
+        self._on_lost()
+
+
+class Lender:
+    """The parent's sockets, and which borrower has which."""
+
+    def __init__(self, sockets: OwnSockets) -> None:
+        self._sockets = sockets
+        self._open: dict[Place, socket.socket] = {}
+        self._held: dict[Place, set[object]] = {}
+
+    async def lend(self, borrower: object, name: str, place: Place) -> socket.socket:
+        """The socket of a place, opened if it is new; raises ListenError.
+
+        Where a socket of ours is in the way (an endpoint that moves from 127.0.0.1 to 0.0.0.0),
+        the workers that have not heard of the change yet get a moment to give it back.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + OTHERS_SECONDS
+        while place not in self._open:
+            try:
+                self._open[place] = await self._sockets.take(name, place)
+            except ListenError:
+                if loop.time() > end or place[1] not in {port for _, port in self._open}:
+                    raise
+                await asyncio.sleep(0.05)
+        self._held.setdefault(place, set()).add(borrower)
+        return self._open[place]
+
+    def take_back(self, borrower: object, place: Place) -> None:
+        """A borrower does not want it any more; what nobody wants is closed."""
+        self._held.get(place, set()).discard(borrower)
+        if not self._held.get(place):
+            self._close(place)
+
+    def forget(self, borrower: object) -> None:
+        """A borrower ends. What it had stays open, for the one that takes its place."""
+        for holders in self._held.values():
+            holders.discard(borrower)
+
+    def tidy(self) -> None:
+        """Close what nobody has. For a moment when some borrower has all that is wanted."""
+        for place in [place for place in self._open if not self._held.get(place)]:
+            self._close(place)
+
+    def close(self) -> None:
+        for place in list(self._open):
+            self._close(place)
+
+    def _close(self, place: Place) -> None:
+        self._held.pop(place, None)
+        if (listener := self._open.pop(place, None)) is not None:
+            listener.close()
+            self._sockets.give_back(place)
+
+
+class Link:
+    """The parent's end of the way to one worker."""
+
+    def __init__(self, link: socket.socket, lender: Lender) -> None:
+        link.setblocking(False)
+        self._link, self._lender = link, lender
+        self._lending: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[list[str] | None] = loop.create_future()
+        loop.add_reader(link, self._hear)
+
+    def close(self) -> None:
+        """Forget the worker; if it was not ready yet, `ready` becomes None."""
+        if self._link.fileno() < 0:
+            return
+        asyncio.get_running_loop().remove_reader(self._link)
+        self._link.close()
+        for lending in self._lending:
+            lending.cancel()
+        self._lender.forget(self)
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    def _hear(self) -> None:
+        try:
+            data = self._link.recv(MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._link)
+            return
+        message = json.loads(data)
+        if "take" in message:
+            lending = asyncio.create_task(self._lend(message["name"], _place(message["take"])))
+            self._lending.add(lending)
+            lending.add_done_callback(self._lending.discard)
+        elif "give_back" in message:
+            self._lender.take_back(self, _place(message["give_back"]))
+        elif "ready" in message and not self.ready.done():
+            self._lender.tidy()
+            self.ready.set_result(message["ready"])
+
+    async def _lend(self, name: str, place: Place) -> None:
+        try:
+            listener = await self._lender.lend(self, name, place)
+        except ListenError as error:
+            self._answer({"place": place, "refusal": str(error)})
+        else:
+            self._answer({"place": place}, listener.fileno())
+
+    def _answer(self, message: dict[str, Any], *fds: int) -> None:
+        try:
+            socket.send_fds(self._link, [json.dumps(message).encode()], fds)
+        except OSError:  # it has died since; whoever waits for its end hears of that
+            return
+
+
+def _place(pair: list[Any]) -> Place:
+    address, port = pair
+    return address, port

@@ -1,0 +1,250 @@
+"""The parent of several serving processes: starts them, replaces them, renews them one by one.
+
+It owns the listening sockets (`project.tls.lending`) and does nothing else: it holds no database
+connection and no key, and serves nobody. Each worker is a fresh process that runs the code as it is
+on disk. A worker that loses its parent comes to an end in order.
+
+    SIGTERM, SIGINT   every worker finishes what it is doing, then the parent ends; again: at once
+    SIGHUP            a rolling restart: a new worker is ready before an old one goes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from project.systemd import Manager
+from project.tls.binding import OwnSockets
+from project.tls.lending import Lender, Link, pair
+
+logger = logging.getLogger("project.workers")
+
+READY_SECONDS = 120.0
+STEADY_SECONDS = 10.0  # who lived so long is replaced at once
+LONGEST_PAUSE = 30.0
+LAST_SECONDS = 10.0  # beyond the time to drain
+
+
+class Worker:
+    """One serving process, from its start to its end."""
+
+    def __init__(self, process: asyncio.subprocess.Process, link: Link) -> None:
+        self.process, self.link = process, link
+        self.is_leaving = False
+        self.began = asyncio.get_running_loop().time()
+        self.ended = asyncio.create_task(self._wait())
+
+    async def is_ready(self) -> list[str] | None:
+        """Where it listens once it accepts connections; None if it will not come to that."""
+        try:
+            return await asyncio.wait_for(asyncio.shield(self.link.ready), READY_SECONDS)
+        except TimeoutError:
+            self.kill()
+            await self.ended
+            return None
+
+    async def leave(self, *, patience: float) -> None:
+        """Let it finish what it is doing; returns when it has ended."""
+        self.is_leaving = True
+        self._send(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(asyncio.shield(self.ended), patience)
+        except TimeoutError:
+            logger.error("Worker %d does not come to an end; it is cut.", self.process.pid)
+            self.kill()
+            await self.ended
+
+    def kill(self) -> None:
+        self.is_leaving = True
+        self._send(signal.SIGKILL)
+
+    def lived(self) -> float:
+        return asyncio.get_running_loop().time() - self.began
+
+    async def _wait(self) -> int:
+        code = await self.process.wait()
+        self.link.close()
+        return code
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+
+
+class Workers:
+    """As many workers as were asked for, whatever happens to one of them."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        command: Sequence[str],
+        sockets: OwnSockets,
+        manager: Manager,
+        drain_seconds: float,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """`command` starts a worker when the number of its end of the link is added to it."""
+        self._count, self._command, self._say = count, list(command), say
+        self._sockets, self._lender, self._manager = sockets, Lender(sockets), manager
+        self._patience = drain_seconds + LAST_SECONDS
+        self._workers: set[Worker] = set()  # all that live, also those that are not ready or leave
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop_wanted, self._renewal_wanted = asyncio.Event(), asyncio.Event()
+        self._code = 0
+
+    async def run(self) -> int:
+        """Serve until a signal says otherwise; returns the exit code."""
+        self._listen_to_signals()
+        serving = asyncio.create_task(self._serve())
+        stopping = asyncio.create_task(self._stop_wanted.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+            self._code = 1
+        self._stop_wanted.set()
+        for task in (serving, *self._tasks):
+            task.cancel()
+        self._manager.tell("STOPPING=1")
+        self._lender.close()
+        await asyncio.gather(*(one.leave(patience=self._patience) for one in set(self._workers)))
+        return self._code
+
+    # --- signals ------------------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        self._had_terminal = has_terminal()
+
+    def _on_stop(self, number: int) -> None:
+        if not self._stop_wanted.is_set():
+            logger.info("Stopping.")
+            self._stop_wanted.set()
+            return
+        logger.warning("Stopping at once.")
+        self._code = 128 + number
+        for worker in self._workers:
+            worker.kill()
+
+    def _on_hangup(self) -> None:
+        if self._had_terminal and not has_terminal():  # a window was closed
+            self._stop_wanted.set()
+        else:
+            self._renewal_wanted.set()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        """Returns where no first worker can be had; it has said why."""
+        lines = await self._begin()
+        if lines is None:
+            return
+        others = (self._begin() for _ in range(self._count - 1))
+        if None in await asyncio.gather(*others):
+            logger.error("Not every worker could be started.")
+            return
+        for line in [*lines, *self._sockets.unused()]:
+            self._say(line)
+        self._say(f"Workers: {', '.join(str(one.process.pid) for one in self._workers)}")
+        self._manager.tell("READY=1")
+        while await self._renewal_wanted.wait():
+            self._renewal_wanted.clear()
+            self._manager.tell("STATUS=Rolling restart")
+            await self._renew()
+            self._manager.tell("STATUS=Serving")
+
+    async def _begin(self, *, pause: float = 0.0) -> list[str] | None:
+        """Start a worker that is replaced when it dies; where it listens, or None if it does not
+        get so far."""
+        ours, its = pair()
+        try:
+            with its:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    str(its.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=[its.fileno()],
+                    start_new_session=True,  # a terminal's Ctrl-C is for the parent alone
+                )
+        except OSError as error:
+            logger.error("No worker can be started: %s.", error.strerror)
+            ours.close()
+            return None
+        worker = Worker(process, Link(ours, self._lender))
+        self._workers.add(worker)
+        lines = await worker.is_ready()
+        if lines is None:
+            self._workers.discard(worker)
+            return None
+        logger.info("Worker %d serves.", process.pid)
+        self._in_background(self._mind(worker, pause))
+        return lines
+
+    async def _mind(self, worker: Worker, pause: float) -> None:
+        """Wait for the end of a worker that serves, and put another in its place."""
+        await asyncio.shield(worker.ended)
+        self._workers.discard(worker)
+        if not worker.is_leaving:
+            await self._replace(worker, pause)
+
+    async def _replace(self, worker: Worker, pause: float = 0.0) -> None:
+        code, pid = worker.ended.result(), worker.process.pid
+        how = f"by signal {-code}" if code < 0 else f"with status {code}"
+        pause = 0.0 if worker.lived() >= STEADY_SECONDS else _longer(pause)
+        while True:
+            when = f"in {pause:g} s" if pause else "now"
+            logger.error("Worker %d ended %s. Another takes its place %s.", pid, how, when)
+            await asyncio.sleep(pause)
+            if await self._begin(pause=pause) is not None:
+                return
+            pause = _longer(pause)
+            how = "and the one after it did not come to serve"
+
+    async def _renew(self) -> None:
+        """Put a new worker in the place of each, one after the other."""
+        for old in [one for one in self._workers if one.link.ready.done()]:
+            if old.ended.done():
+                continue
+            old.is_leaving = True  # whatever happens to it now, it is being replaced
+            if await self._begin() is None:
+                logger.error(
+                    "The new worker does not serve, so the old ones go on. "
+                    "See why above, put it right and send SIGHUP again."
+                )
+                old.is_leaving = False
+                if old.ended.done():
+                    self._in_background(self._replace(old))
+                return
+            logger.info("Worker %d is relieved.", old.process.pid)
+            await old.leave(patience=self._patience)
+        logger.info("Every worker is new.")
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def has_terminal() -> bool:
+    """Whether this process was started in a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def worker_command() -> list[str]:
+    return [sys.executable, sys.argv[0], "serve", "--worker"]
+
+
+def _longer(pause: float) -> float:
+    return min(max(1.0, 2 * pause), LONGEST_PAUSE)

@@ -1,0 +1,228 @@
+"""The parent with real processes, whose program is small so that they start at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from project import workers
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PARENT = """
+import asyncio, logging, sys
+from project.systemd import Manager
+from project.tls.binding import OwnSockets
+from project.workers import Workers
+logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
+company = Workers(
+    int(sys.argv[1]), command=[sys.executable, sys.argv[2]], sockets=OwnSockets(),
+    manager=Manager(), drain_seconds=float(sys.argv[3]),
+)
+sys.exit(asyncio.run(company.run()))
+"""
+WORKER = """
+import json, socket, sys
+link = socket.socket(fileno=int(sys.argv[1]))
+link.send(json.dumps({"ready": ["Listening: here"]}).encode())
+link.recv(100)
+"""
+BROKEN = "import sys; sys.exit('The new code is broken.')"
+STUBBORN = f"""
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+{WORKER.replace("link.recv(100)", "time.sleep(600)")}
+"""
+
+
+@dataclass
+class Company:
+    process: subprocess.Popen[str]
+    program: Path
+    log: Path
+
+    def says(self, text: str, times: int = 1) -> None:
+        until(lambda: self.log.read_text().count(text) >= times, self.log.read_text)
+
+    def workers(self) -> list[int]:
+        pid = self.process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+
+Start = Callable[..., Company]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    begun: list[Company] = []
+
+    def start(count: int = 2, program: str = WORKER, drain_seconds: float = 30) -> Company:
+        code, log = tmp_path / "worker.py", tmp_path / "log"
+        code.write_text(program)
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", PARENT, str(count), str(code), str(drain_seconds)],
+                cwd=REPOSITORY,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        begun.append(Company(process, code, log))
+        return begun[-1]
+
+    yield start
+    for one in begun:
+        one.process.kill()
+        one.process.wait()
+
+
+def until(condition: Callable[[], object], what: Callable[[], str] = str) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, what()
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_says_where_it_listens_once_and_ends_with_its_workers(start):
+    company = start(count=3)
+    company.says("Workers: ")
+    assert company.log.read_text().count("Listening: here") == 1
+    pids = company.workers()
+    assert len(pids) == 3
+    company.send(signal.SIGTERM)
+    assert company.process.wait(30) == 0
+    assert not any(map(is_alive, pids))
+
+
+def test_dead_worker_is_replaced_and_the_log_says_so(start):
+    company = start()
+    company.says("Workers: ")
+    dead, other = company.workers()
+    os.kill(dead, signal.SIGKILL)
+    company.says(f"Worker {dead} ended by signal 9. Another takes its place in 1 s.")
+    company.says(" serves.", times=3)
+    assert len(company.workers()) == 2
+    assert other in company.workers()
+
+
+def test_worker_that_dies_again_and_again_is_replaced_ever_more_slowly(start):
+    company = start(count=1)
+    company.says("Workers: ")
+    company.program.write_text(WORKER.replace("link.recv(100)", "sys.exit(3)"))
+    os.kill(company.workers()[0], signal.SIGKILL)
+    company.says(" ended with status 3. Another takes its place in 4 s.")
+    pauses = re.findall(r"takes its place in (\d+) s", company.log.read_text())
+    assert pauses == ["1", "2", "4"]
+
+
+def test_replacement_that_does_not_come_to_serve_is_tried_again(start):
+    company = start(count=1)
+    company.says("Workers: ")
+    company.program.write_text(BROKEN)
+    os.kill(company.workers()[0], signal.SIGKILL)
+    company.says("ended and the one after it did not come to serve. Another takes its place in 2 s")
+    company.program.write_text(WORKER)
+    company.says(" serves.", times=2)
+    assert len(company.workers()) == 1
+
+
+def test_program_that_is_not_there_ends_the_start(start, monkeypatch):
+    monkeypatch.setattr(
+        f"{__name__}.PARENT", PARENT.replace("command=[sys.executable", "command=['/no'")
+    )
+    company = start()
+    assert company.process.wait(30) == 1
+    assert "No worker can be started: No such file or directory." in company.log.read_text()
+
+
+def test_first_worker_that_cannot_serve_ends_the_start(start):
+    company = start(program=BROKEN)
+    assert company.process.wait(30) == 1
+    assert company.log.read_text().count("The new code is broken.") == 1
+
+
+def test_hangup_puts_new_workers_in_the_place_of_all(start):
+    company = start()
+    company.says("Workers: ")
+    old = company.workers()
+    company.send(signal.SIGHUP)
+    company.says("Every worker is new.")
+    assert len(company.workers()) == 2
+    assert not set(old) & set(company.workers())
+
+
+def test_hangup_onto_broken_code_leaves_the_old_workers(start):
+    company = start()
+    company.says("Workers: ")
+    old = company.workers()
+    company.program.write_text(BROKEN)
+    company.send(signal.SIGHUP)
+    company.says("The new worker does not serve, so the old ones go on.")
+    assert company.workers() == old
+    company.program.write_text(WORKER)
+    company.send(signal.SIGHUP)
+    company.says("Every worker is new.")
+
+
+def test_worker_that_does_not_come_to_an_end_is_cut(start, monkeypatch):
+    company = start(count=1, program=STUBBORN, drain_seconds=1 - workers.LAST_SECONDS)
+    company.says("Workers: ")
+    (stubborn,) = company.workers()
+    company.send(signal.SIGTERM)
+    assert company.process.wait(30) == 0
+    assert f"Worker {stubborn} does not come to an end; it is cut." in company.log.read_text()
+    assert not is_alive(stubborn)
+
+
+def test_second_signal_ends_all_at_once(start):
+    company = start(program=STUBBORN)
+    company.says("Workers: ")
+    pids = company.workers()
+    company.send(signal.SIGINT)
+    company.says("Stopping.")
+    company.send(signal.SIGINT)
+    assert company.process.wait(30) == 128 + signal.SIGINT
+    assert not any(map(is_alive, pids))
+
+
+def test_closed_terminal_ends_what_was_started_in_it(tmp_path):
+    """A pseudo-terminal whose other side goes away: the kernel sends SIGHUP."""
+    program = tmp_path / "worker.py"
+    program.write_text(WORKER)
+    pid, terminal = os.forkpty()
+    if pid == 0:  # the child
+        os.chdir(REPOSITORY)
+        os.execv(sys.executable, [sys.executable, "-c", PARENT, "1", str(program), "5"])
+    printed = b""
+    while b"Workers: " not in printed:
+        printed += os.read(terminal, 1000)
+    os.close(terminal)
+    until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid)
+
+
+def test_several_workers_without_redis_are_refused(settings):
+    settings.REDIS_URL = None
+    with pytest.raises(CommandError, match="--workers 2 needs REDIS_URL: it is by Redis that"):
+        call_command("serve", workers=2)
+
+
+def test_no_worker_at_all_is_refused():
+    with pytest.raises(CommandError, match="--workers is a number from 1 up"):
+        call_command("serve", workers=0)

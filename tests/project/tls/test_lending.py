@@ -1,0 +1,151 @@
+"""Workers borrow listening sockets: both ends in one event loop, with real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from project.tls import lending
+from project.tls.binding import ListenError, OwnSockets
+from project.tls.lending import Borrower, Lender, Link, pair
+from tests.project.tls.conftest import free_port
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.lender = Lender(OwnSockets())
+        self.links: list[Link] = []
+        self.lost = 0
+
+    def worker(self) -> Borrower:
+        ours, its = pair()
+        self.links.append(Link(ours, self.lender))
+        return Borrower(its, on_lost=self._lose)
+
+    def _lose(self) -> None:
+        self.lost += 1
+
+
+@pytest_asyncio.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    yield scene
+    for link in scene.links:
+        link.close()
+    scene.lender.close()
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def place() -> tuple[str, int]:
+    return "127.0.0.1", free_port()
+
+
+async def test_two_workers_get_the_same_socket(scene):
+    first, second = scene.worker(), scene.worker()
+    where = place()
+    with await first.take("main", where) as one, await second.take("main", where) as other:
+        assert os.fstat(one.fileno()).st_ino == os.fstat(other.fileno()).st_ino
+
+
+async def test_connection_that_waits_is_served_by_the_next_worker(scene):
+    first, second = scene.worker(), scene.worker()
+    where = place()
+    (await first.take("main", where)).close()  # it dies without having accepted
+    with socket.create_connection(where, timeout=5) as client:
+        scene.links[0].close()
+        with await second.take("main", where) as listener:
+            listener.settimeout(30)
+            accepted, _ = await asyncio.get_running_loop().run_in_executor(None, listener.accept)
+            accepted.sendall(b"here I am")
+            assert client.recv(20) == b"here I am"
+            accepted.close()
+
+
+async def test_socket_is_closed_once_no_worker_wants_it(scene):
+    first, second = scene.worker(), scene.worker()
+    where = place()
+    for worker in (first, second):
+        (await worker.take("main", where)).close()
+    first.give_back(where)
+    with await first.take("other", place()):  # so the parent has heard of it
+        assert listens(where[1])
+        second.give_back(where)
+        await until(lambda: not listens(where[1]))
+
+
+async def test_what_a_dead_worker_had_is_closed_when_another_is_ready_without_it(scene):
+    first = scene.worker()
+    where = place()
+    (await first.take("main", where)).close()
+    scene.links[0].close()
+    assert listens(where[1])
+    scene.worker().ready(["Listening: nowhere"])
+    assert await scene.links[1].ready == ["Listening: nowhere"]
+    assert not listens(where[1])
+
+
+async def test_other_address_on_the_same_port_waits_for_the_other_workers(scene):
+    first, second = scene.worker(), scene.worker()
+    port = free_port()
+    held = {worker: await worker.take("main", ("127.0.0.1", port)) for worker in (first, second)}
+    held[first].close()
+    first.give_back(("127.0.0.1", port))
+    moving = asyncio.create_task(first.take("main", ("0.0.0.0", port)))
+    await asyncio.sleep(0.2)
+    assert not moving.done()
+    held[second].close()
+    second.give_back(("127.0.0.1", port))
+    with await moving as moved:
+        assert moved.getsockname() == ("0.0.0.0", port)
+
+
+async def test_own_socket_that_stays_in_the_way_is_a_refusal(scene, monkeypatch):
+    monkeypatch.setattr(lending, "OTHERS_SECONDS", 0.1)
+    worker = scene.worker()
+    port = free_port()
+    with (
+        await worker.take("main", ("127.0.0.1", port)),
+        pytest.raises(ListenError, match="is taken"),
+    ):
+        await worker.take("other", ("0.0.0.0", port))
+
+
+async def test_taken_port_is_refused_with_the_sentence_of_the_parent(scene):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(ListenError, match=r"on 127\.0\.0\.1 \(endpoint main\) is taken by another"),
+    ):
+        await scene.worker().take("main", other.getsockname())
+
+
+async def test_worker_whose_parent_has_gone_is_told_once(scene):
+    worker = scene.worker()
+    with await worker.take("main", place()):
+        scene.links[0].close()
+        await until(lambda: scene.lost)
+        await asyncio.sleep(0.05)
+    assert scene.lost == 1
+
+
+async def test_worker_that_ends_before_it_is_ready_never_becomes_so(scene):
+    scene.worker()
+    scene.links[0].close()
+    assert await scene.links[0].ready is None
