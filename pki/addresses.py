@@ -11,7 +11,8 @@ from django.db import connection
 DEFAULT_PORTS = {"https": 443, "http": 80}
 # Written out: the settings import this module before there are models, and every certificate asks.
 FIRST_ENDPOINT = (
-    "SELECT port, tls FROM pki_endpoint WHERE serves = %s AND enabled ORDER BY id LIMIT 1"
+    "SELECT port, tls, proxy FROM pki_endpoint WHERE serves IN (%s, %s) AND enabled "
+    "ORDER BY CASE WHEN serves = %s THEN 0 ELSE 1 END, id LIMIT 1"
 )
 
 
@@ -36,13 +37,26 @@ def origin(host: str, port: int, *, tls: bool) -> str:
 def url(serves: str, path: str = "/") -> str:
     """The canonical URL of a path on the endpoint that serves main, enrol or public.
 
-    The port is that of the first enabled endpoint of the kind; before there is one, the setting's.
+    The port is that of the first enabled endpoint of the kind; where none serves main, of the one
+    that serves this part of it. Before there is one, and behind a proxy, which people connect to,
+    it is the setting's.
     """
     with connection.cursor() as cursor:
-        cursor.execute(FIRST_ENDPOINT, [serves])
+        cursor.execute(FIRST_ENDPOINT, [serves, _part(serves, path), serves])
         row = cursor.fetchone()
-    port, tls = row or (settings.SIGNET_PORTS[serves], serves != "public")
-    return origin(settings.SIGNET_HOSTS[0], port, tls=bool(tls)) + path
+    port, tls, proxy = row or (settings.SIGNET_PORTS[serves], serves != "public", "none")
+    if proxy != "none":
+        port = settings.SIGNET_PORTS[serves]
+    ends_there = proxy == "header" and serves != "public"
+    host = settings.SIGNET_ENROL_HOST if serves == "enrol" else ""
+    return origin(host or settings.SIGNET_HOSTS[0], port, tls=bool(tls) or ends_there) + path
+
+
+def _part(serves: str, path: str) -> str:
+    """What else has a path: main is the chat and the console in one."""
+    if serves != "main":
+        return serves
+    return "console" if path.startswith("/console/") else "chat"
 
 
 def main_origins(scope: Mapping[str, Any]) -> set[str]:

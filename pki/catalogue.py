@@ -46,6 +46,8 @@ LABELS = {
 
 def named(name: str) -> Profile:
     """The rules of the profile of that name; ProfileError names those that exist and are on."""
+    if name in profiles.UNLISTED:
+        return profiles.UNLISTED[name]
     found = rows_of(NAMED, name)
     if found:
         enabled, *columns = found[0]
@@ -54,6 +56,15 @@ def named(name: str) -> Profile:
         raise ProfileError(f"The profile {name!r} is switched off, so nothing is issued by it.")
     known = CertificateProfile.objects.filter(enabled=True).values_list("name", flat=True)
     raise ProfileError(f"There is no profile {name!r}. Choose one of: {', '.join(known)}.")
+
+
+def require_no_approval(name: str) -> None:
+    """Refuse (ProfileError) a profile whose certificates somebody must approve first."""
+    if named(name).approvals:
+        raise ProfileError(
+            f"Somebody must approve each certificate of profile {name!r} here. "
+            "Request it: request_certificate, or the person's page of devices."
+        )
 
 
 @lru_cache(maxsize=256)

@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from pki import crl, keys, masterkey
+from pki import crl, endpoints, keys, masterkey, server_certificates
 from pki.errors import MasterKeyError, MasterKeyMissingError
 from pki.models import CertificateAuthority, Endpoint, PrivateKey
 
@@ -37,7 +37,7 @@ def master_key_file(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.database)
 def database(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """E002, W001 and W002, where the tables exist."""
+    """E002 and W001 to W003, where the tables exist."""
     if "default" not in (databases or ()) or not is_migrated():
         return []
     return [message for check in DATABASE_CHECKS for message in check()]
@@ -80,10 +80,25 @@ def truststores_have_anchors() -> Iterator[CheckMessage]:
         )
 
 
+def server_certificates_last() -> Iterator[CheckMessage]:
+    """W003: an endpoint serves with a certificate that ends soon, and that nobody renews."""
+    now = timezone.now()
+    for endpoint in Endpoint.objects.filter(enabled=True, tls=True):
+        for certificate in endpoints.certificates_of(endpoint):
+            if trouble := server_certificates.trouble_of(certificate, at=now):
+                yield Warning(
+                    f"Endpoint {endpoint} {trouble}: {certificate}.",
+                    hint=f"Run: manage.py renew_endpoint {endpoint}, or import a certificate with: "
+                    f"manage.py import_server_certificate {endpoint} FILE",
+                    id="pki.W003",
+                )
+
+
 DATABASE_CHECKS: tuple[DatabaseCheck, ...] = (
     master_key_opens_keys,
     crls_are_fresh,
     truststores_have_anchors,
+    server_certificates_last,
 )
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Value
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from pki import server_certificates
 from pki.admin.columns import (
     SOON,
     admin_url,
@@ -28,6 +29,7 @@ from pki.admin.standing import (
     standing_badge,
     with_newest_crl,
 )
+from pki.endpoints import certificates_of
 from pki.models import (
     AuditEntry,
     Certificate,
@@ -43,6 +45,8 @@ from pki.querysets import valid_at
 MONTHS, WEEKS = 13, 12  # what is issued today expires in the thirteenth
 CA_SOON = dt.timedelta(days=90)  # to succeed a CA takes longer than to renew a certificate
 PEOPLE_SHOWN, AUDIT_SHOWN = 6, 8
+
+FURTHER = Certificate.objects.select_related("authority__certificate").defer("der")
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,11 @@ def authorities(*, at: dt.datetime) -> list[dict[str, Any]]:
 
 
 def endpoints(*, at: dt.datetime) -> list[dict[str, Any]]:
-    rows = Endpoint.objects.select_related("certificate").defer("certificate__der")
+    rows = (
+        Endpoint.objects.select_related("certificate__authority__certificate")
+        .defer("certificate__der", "certificate__authority__certificate__der")
+        .prefetch_related(Prefetch("further_certificates", FURTHER))
+    )
     return [
         {
             "name": row.name,
@@ -253,15 +261,16 @@ def endpoints(*, at: dt.datetime) -> list[dict[str, Any]]:
             "mode": _mode(row),
             "state": badge("on", "good") if row.enabled else badge("off"),
             "certificate": _endpoint_certificate(row, at=at),
-            "ends_soon": _ends_soon(row, at=at),
+            "trouble": _trouble(row, at=at),
         }
         for row in rows
     ]
 
 
-def _ends_soon(row: Endpoint, *, at: dt.datetime) -> bool:
-    used = row.certificate if row.enabled and row.tls else None
-    return used is not None and used.not_after < at + SOON
+def _trouble(row: Endpoint, *, at: dt.datetime) -> str | None:
+    used = certificates_of(row) if row.enabled and row.tls else []
+    troubles = (server_certificates.trouble_of(one, at=at) for one in used)
+    return next((trouble for trouble in troubles if trouble), None)
 
 
 def _mode(row: Endpoint) -> str:
@@ -321,10 +330,7 @@ def alerts(context: dict[str, Any]) -> list[Alert]:
         )
         url = list_url(CertificationRequest, state="waiting")
         found.append(Alert(text, url, "warn", "inbox"))
-    ending = [row for row in context.get("endpoints", []) if row["ends_soon"]]
-    if ending:
-        names = " and ".join(row["name"] for row in ending)
-        noun = "Endpoint" if len(ending) == 1 else "Endpoints"
-        text = f"{noun} {names}: the certificate expires within {SOON.days} days."
-        found.append(Alert(text, ending[0]["url"]))
+    for row in context.get("endpoints", []):
+        if row["trouble"]:
+            found.append(Alert(f"Endpoint {row['name']} {row['trouble']}.", row["url"]))
     return found

@@ -1,52 +1,74 @@
 """Endpoints: which sockets the server opens, and whom they ask for a certificate.
 
 What always holds here: a row, its audit entry and the announcement that makes every process look
-at it are written in one transaction.
+at it are written in one transaction; what would lock people out (`lockouts`) is refused before.
 """
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.forms.models import model_to_dict
 
-from pki import audit, server_certificates
+from pki import audit, lockouts, server_certificates
 from pki.changes import announce_change
 from pki.errors import RequestError
+from pki.lockouts import Change, Visitor
 from pki.models import Certificate, Endpoint
 
-CHANGEABLE = frozenset(
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+FURTHER = "further_certificates"
+COLUMNS = frozenset(
     field.name for field in Endpoint._meta.concrete_fields if field.name not in {"id", "name"}
 )
+CHANGEABLE = COLUMNS | {FURTHER}
+SIGNS_IN = frozenset({Endpoint.Serves.MAIN, Endpoint.Serves.CHAT, Endpoint.Serves.CONSOLE})
 
 
 @audit.refusals("endpoint.create")
-def create_endpoint(*, actor: str, endpoint: Endpoint, at: dt.datetime) -> Endpoint:
+def create_endpoint(
+    *,
+    actor: str,
+    endpoint: Endpoint,
+    at: dt.datetime,
+    further_certificates: Iterable[Certificate] = (),
+    probe: bool = True,
+) -> Endpoint:
     """Write a new endpoint; the server opens it within half a second.
 
-    Refuses (RequestError) what `faults` finds, and a name, or an address and port, that are taken.
+    Refuses (RequestError) what `objections` finds, and a name, or an address and port, that are
+    taken. Without `probe` a port that another program has is left for the server to find out.
     """
-    _require_sound(endpoint)
+    further = list(further_certificates)
+    _require_sound(endpoint, Change(None, endpoint, further, at), probe=probe)
     with transaction.atomic():
         _save(endpoint, force_insert=True)
-        detail = {name: str(getattr(endpoint, name)) for name in sorted(CHANGEABLE)}
-        _record("endpoint.created", endpoint, actor=actor, detail=detail, at=at)
+        endpoint.further_certificates.set(further)
+        detail = {name: str(getattr(endpoint, name)) for name in sorted(COLUMNS)}
+        _record("endpoint.created", endpoint, actor=actor, detail=detail | _named(further), at=at)
     return endpoint
 
 
 @audit.refusals("endpoint.change")
 def change_endpoint(
-    *, actor: str, endpoint: Endpoint, changes: Mapping[str, Any], at: dt.datetime
+    *,
+    actor: str,
+    endpoint: Endpoint,
+    changes: Mapping[str, Any],
+    at: dt.datetime,
+    visitor: Visitor | None = None,
+    probe: bool = True,
 ) -> Endpoint:
     """Change fields of an endpoint, all at once; its name stays. Returns the row as it is now.
 
     Writes an audit entry and announces the change; does nothing where there is none. Refuses
-    (RequestError) what `faults` finds in the outcome, an address and port that are taken, and an
-    endpoint that was removed meanwhile.
+    (RequestError) what `objections` finds in the outcome, an address and port that are taken, and
+    an endpoint that was removed meanwhile. `visitor` is who asks in the console, `probe` as above.
     """
     if unknown := changes.keys() - CHANGEABLE:
         raise RequestError(f"This cannot be changed: {', '.join(sorted(unknown))}.")
@@ -54,28 +76,45 @@ def change_endpoint(
         row = _locked(endpoint)
         if not changes:
             return row
-        for name, value in changes.items():
+        before, columns = copy.copy(row), {n: v for n, v in changes.items() if n != FURTHER}
+        for name, value in columns.items():
             setattr(row, name, value)
-        _require_sound(row)
-        _save(row, update_fields=list(changes))
-        detail = {name: str(value) for name, value in changes.items()}
+        further = list(changes.get(FURTHER, ()))
+        new = [one for one in further if one not in row.further_certificates.all()]
+        _require_sound(row, Change(before, row, new, at), visitor=visitor, probe=probe)
+        if columns:
+            _save(row, update_fields=list(columns))
+        if FURTHER in changes:
+            row.further_certificates.set(further)
+        detail = {name: str(value) for name, value in columns.items()}
+        detail |= _named(further) if FURTHER in changes else {}
         _record("endpoint.changed", row, actor=actor, detail=detail, at=at)
     return row
 
 
 @audit.refusals("endpoint.renew_certificate")
 def renew_certificate(
-    *, actor: str, endpoint: Endpoint, hosts: Sequence[str], at: dt.datetime
+    *,
+    actor: str,
+    endpoint: Endpoint,
+    hosts: Sequence[str],
+    at: dt.datetime,
+    algorithm: str = "p256",
+    beside: bool = False,
 ) -> Certificate:
     """Issue a server certificate with a new key for an endpoint, and put it in force.
 
-    The one before stays valid. Writes audit entries and announces the change. Refuses an endpoint
-    without TLS (RequestError), and what `issuance.prepare` refuses; then nothing is changed.
+    It takes the place of the certificate that was served so far or, `beside` it, becomes one of the
+    further ones. The one before stays valid. Writes audit entries and announces the change. Refuses
+    an endpoint without TLS (RequestError), and what `issuance.prepare` refuses; then nothing is changed.
     """
     with transaction.atomic():
         row = _locked_with_tls(endpoint)
-        certificate = server_certificates.issue(actor=actor, hosts=hosts, at=at)
-        _put_in_force(row, certificate, actor=actor, detail={"hosts": list(hosts)}, at=at)
+        certificate = server_certificates.issue(
+            actor=actor, hosts=hosts, algorithm=algorithm, at=at
+        )
+        detail = {"hosts": list(hosts)}
+        _put_in_force(row, certificate, beside=beside, actor=actor, detail=detail, at=at)
     return certificate
 
 
@@ -88,13 +127,15 @@ def import_certificate(
     password: str | None,
     at: dt.datetime,
     chain: bytes = b"",
+    beside: bool = False,
 ) -> Certificate:
     """Put a server certificate from elsewhere in force, with its key: a PEM or PKCS #12 file.
 
-    `chain` is a file with the CAs above it, where `data` does not have them; all of them are sent
-    in handshakes, but for the root. The certificate before stays valid. Writes audit entries and
-    announces the change. Refuses an endpoint without TLS (RequestError), and what
-    `server_certificates.bring_in` refuses; then nothing is changed.
+    It takes the place of the one before or stands `beside` it, as above. `chain` is a file with the
+    CAs above it, where `data` does not have them; all are sent in handshakes, but for the root. The
+    certificate before stays valid. Writes audit entries and announces the change. Refuses an
+    endpoint without TLS (RequestError), and what `server_certificates.bring_in` refuses; then
+    nothing is changed.
     """
     with transaction.atomic():
         row = _locked_with_tls(endpoint)
@@ -102,8 +143,28 @@ def import_certificate(
             actor=actor, data=data, password=password, chain=chain, at=at
         )
         detail = {"subject": certificate.subject, "sha256": certificate.sha256}
-        _put_in_force(row, certificate, actor=actor, detail=detail, at=at)
+        _put_in_force(row, certificate, beside=beside, actor=actor, detail=detail, at=at)
     return certificate
+
+
+def succeed_certificate(
+    *,
+    actor: str,
+    endpoint: Endpoint,
+    certificate: Certificate,
+    successor: Certificate,
+    at: dt.datetime,
+) -> None:
+    """Serve the successor of a certificate wherever an endpoint serves that one.
+
+    Writes an audit entry and announces the change.
+    """
+    with transaction.atomic():
+        row = _locked(endpoint)
+        beside = row.certificate != certificate
+        row.further_certificates.remove(certificate)
+        detail = {"renewed": certificate.sha256, "sha256": successor.sha256}
+        _put_in_force(row, successor, beside=beside, actor=actor, detail=detail, at=at)
 
 
 def remove_endpoint(*, actor: str, endpoint: Endpoint, at: dt.datetime) -> None:
@@ -115,10 +176,31 @@ def remove_endpoint(*, actor: str, endpoint: Endpoint, at: dt.datetime) -> None:
         _record("endpoint.removed", endpoint, actor=actor, detail={}, at=at)
 
 
+def certificates_of(endpoint: Endpoint) -> list[Certificate]:
+    """All that an endpoint serves TLS with, the one for clients that ask for no name first."""
+    first = [endpoint.certificate] if endpoint.certificate else []
+    return [*first, *endpoint.further_certificates.all()]
+
+
+def objections(change: Change, *, visitor: Visitor | None, probe: bool) -> list[tuple[str, str]]:
+    """Everything that speaks against a change: what is wrong with the outcome by itself (`faults`)
+    and, where nothing is, whom it would lock out."""
+    facts = {name: getattr(change.after, name) for name in COLUMNS}
+    return faults(facts) or lockouts.found(change, visitor=visitor, probe=probe)
+
+
 def faults(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is wrong with an endpoint of these fields: field and sentence."""
-    tls, serves = facts.get("tls"), facts.get("serves")
+    tls, serves, proxy = facts.get("tls"), facts.get("serves"), facts.get("proxy") or "none"
     asks = facts.get("client_certificate") != Endpoint.ClientCertificate.NONE
+    is_told = proxy == Endpoint.Proxy.HEADER
+    is_line = serves == Endpoint.Serves.LINE
+    networks, unreadable = _read_networks(str(facts.get("proxy_addresses") or ""))
+    is_private = (
+        serves == Endpoint.Serves.PUBLIC
+        or is_loopback(str(facts.get("address") or ""))
+        or (proxy != Endpoint.Proxy.NONE and bool(networks))
+    )
     found = [
         (
             "certificate",
@@ -127,13 +209,15 @@ def faults(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "tls",
-            "Client certificates exist on TLS alone. Switch TLS on, or never ask.",
-            asks and not tls,
+            "Client certificates exist on TLS alone. Switch TLS on, never ask, or name the proxy "
+            "that ends TLS and sends the certificate.",
+            asks and not tls and not is_told,
         ),
         (
             "client_certificate",
-            "Nobody could sign in here: an endpoint that serves the chat asks for certificates.",
-            serves == Endpoint.Serves.MAIN and not asks,
+            "Nobody could sign in here: an endpoint that serves the chat or the console asks for "
+            "certificates.",
+            serves in SIGNS_IN and not asks,
         ),
         (
             "truststore",
@@ -142,14 +226,59 @@ def faults(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "tls",
-            "Without TLS everybody on the way reads and changes what is sent. "
-            "Only public data, or a loopback address, may go without.",
-            not tls
-            and serves != Endpoint.Serves.PUBLIC
-            and not is_loopback(str(facts.get("address") or "")),
+            "Without TLS everybody on the way reads and changes what is sent. Only public data, a "
+            "loopback address, or an endpoint behind named proxies may go without.",
+            not tls and not is_private and not facts.get("plain_anyway"),
+        ),
+        (
+            "client_certificate",
+            "Lines are for people with certificates, over TLS of our own: switch TLS on and ask.",
+            is_line and not (asks and tls and not is_told),
+        ),
+        ("proxy_addresses", unreadable, unreadable),
+        (
+            "proxy_addresses",
+            "Name the addresses or networks of the proxies: what others say of a client is not "
+            "believed.",
+            proxy != Endpoint.Proxy.NONE and not networks and not unreadable,
+        ),
+        (
+            "proxy_addresses",
+            "This network holds everybody, so everybody could claim to be anybody. Name the "
+            "proxies alone.",
+            any(network.prefixlen == 0 for network in networks),
+        ),
+        (
+            "proxy",
+            "Say what the proxies do, or take their addresses away.",
+            proxy == Endpoint.Proxy.NONE and networks,
         ),
     ]
     return [(field, sentence) for field, sentence, broken in found if broken]
+
+
+def proxy_networks(text: str) -> list[IPNetwork]:
+    """The addresses and networks that a text names, separated by spaces, commas or lines.
+
+    Refuses (RequestError) whatever is neither.
+    """
+    networks = []
+    for word in text.replace(",", " ").split():
+        try:
+            networks.append(ipaddress.ip_network(word))
+        except ValueError:
+            raise RequestError(
+                f"{word[:50]} is neither an address nor a network. Write 192.0.2.7 or "
+                "192.0.2.0/24, with no bit set behind the network's length."
+            ) from None
+    return networks
+
+
+def _read_networks(text: str) -> tuple[list[IPNetwork], str]:
+    try:
+        return proxy_networks(text), ""
+    except RequestError as error:
+        return [], str(error)
 
 
 def is_loopback(address: str) -> bool:
@@ -170,12 +299,19 @@ def _locked_with_tls(endpoint: Endpoint) -> Endpoint:
     return row
 
 
-def _require_sound(endpoint: Endpoint) -> None:
-    sentences = [sentence for _, sentence in faults(model_to_dict(endpoint))]
+def _require_sound(
+    endpoint: Endpoint, change: Change, *, visitor: Visitor | None = None, probe: bool
+) -> None:
+    sentences = []
     try:
         endpoint.clean_fields()
     except ValidationError as error:
         sentences += error.messages
+    if not sentences:
+        sentences += [s for _, s in objections(change, visitor=visitor, probe=probe)]
+    for one in change.further:
+        if one.profile != server_certificates.PROFILE or one.key_id is None:
+            sentences.append(f"{one} is no server certificate with its key here.")
     if sentences:
         raise RequestError(" ".join(sentences))
 
@@ -195,13 +331,22 @@ def _put_in_force(
     row: Endpoint,
     certificate: Certificate,
     *,
+    beside: bool,
     actor: str,
     detail: dict[str, Any],
     at: dt.datetime,
 ) -> None:
-    row.certificate = certificate
-    row.save(update_fields=["certificate"])
+    if beside and certificate != row.certificate:
+        row.further_certificates.add(certificate)
+    else:
+        row.certificate = certificate
+        row.save(update_fields=["certificate"])
+        row.further_certificates.remove(certificate)
     _record("endpoint.changed", row, actor=actor, detail=detail, at=at)
+
+
+def _named(further: Iterable[Certificate]) -> dict[str, Any]:
+    return {FURTHER: [one.sha256 for one in further]}
 
 
 def _record(

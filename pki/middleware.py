@@ -4,7 +4,8 @@ What always holds:
   1. identity is read from the ASGI `tls` extension of this very connection, and from nothing that
      a client can write;
   2. it is judged anew for every request, so a kept-alive connection does not outlive a revocation;
-  3. a page is for people with an identity unless its view says `open_to_all`.
+  3. a page is for people with an identity unless its view says `open_to_all`; where certificates
+     are required and a proxy ended TLS, so that no handshake could refuse, no page is open.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from django.utils.functional import SimpleLazyObject
 
 from pki.identity import Identity
 from pki.models import User
-from pki.requests import Scope, View, identity_of
+from pki.requests import Scope, View, demands_identity, identity_of
 from pki.views.refused import refused
 
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -47,7 +48,8 @@ class IdentityMiddleware(AuthenticationMiddleware):
     def process_view(
         self, request: HttpRequest, view: View, args: Any, kwargs: Any
     ) -> HttpResponse | None:
-        if request.identity_error is None or getattr(view, "open_to_all", False):  # type: ignore[attr-defined]
+        is_open = getattr(view, "open_to_all", False) and not demands_identity(request)
+        if request.identity_error is None or is_open:  # type: ignore[attr-defined]
             return None
         return refused(request)
 

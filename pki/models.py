@@ -449,8 +449,16 @@ class Endpoint(models.Model):
 
     class Serves(models.TextChoices):
         MAIN = "main", "chat, console, devices"
+        CHAT = "chat", "chat and devices, no console"
+        CONSOLE = "console", "console and devices, no chat"
         ENROL = "enrol", "enrolment and help"
         PUBLIC = "public", "CRLs, OCSP, CA certificates"
+        LINE = "line", "lines over TLS: a greeting and an echo, for diagnosis"
+
+    class Proxy(models.TextChoices):
+        NONE = "none", "no proxy"
+        PROTOCOL = "protocol", "passes TLS on, with a PROXY header"
+        HEADER = "header", "ends TLS, sends the certificate in Client-Cert"
 
     name = models.SlugField(max_length=32, unique=True)
     address = models.GenericIPAddressField(
@@ -475,6 +483,31 @@ class Endpoint(models.Model):
     policy = models.CharField(max_length=16, choices=Policy.choices, default=Policy.INTERMEDIATE)
     serves = models.CharField(max_length=16, choices=Serves.choices)
     enabled = models.BooleanField(default=True)
+    further_certificates = models.ManyToManyField(
+        Certificate,
+        blank=True,
+        related_name="further_endpoints",
+        limit_choices_to={"key__isnull": False, "profile": "server"},
+        help_text="For other host names, or with another kind of key for the same.",
+    )
+    max_connections = models.PositiveIntegerField(
+        "connections at once", default=5000, validators=[MinValueValidator(1)]
+    )
+    max_per_address = models.PositiveIntegerField(
+        "connections at once from one address", default=500, validators=[MinValueValidator(1)]
+    )
+    handshake_seconds = models.PositiveSmallIntegerField(
+        "seconds for a handshake",
+        default=10,
+        validators=[MinValueValidator(1), MaxValueValidator(60)],
+    )
+    proxy = models.CharField(max_length=16, choices=Proxy.choices, default=Proxy.NONE)
+    proxy_addresses = models.TextField(
+        blank=True, help_text="Addresses or networks of the proxies, separated by spaces or lines."
+    )
+    plain_anyway = models.BooleanField(
+        "without TLS although others could read along", default=False
+    )
 
     class Meta:
         ordering = ["pk"]
@@ -486,7 +519,8 @@ class Endpoint(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(client_certificate="none")
-                | models.Q(truststore__isnull=False, tls=True),
+                | models.Q(truststore__isnull=False)
+                & (models.Q(tls=True) | models.Q(proxy="header")),
                 name="client_certificate_with_truststore",
             ),
         ]

@@ -306,7 +306,7 @@ OCSP = Profile(
 SERVER = Profile(
     name="server",
     purpose=Purpose.SERVER,
-    validity=365 * DAY,
+    validity=90 * DAY,  # it renews itself; Mozilla's modern configuration wants no more
     # keyEncipherment: RSA servers and TLS 1.2
     key_usage=SIGNS | {"key_encipherment"},
     extended_key_usage=("serverAuth",),
@@ -339,3 +339,25 @@ CODE = Profile(
     approvals=1,
 )
 BUILT_IN = (ROOT, INTERMEDIATE, OCSP, SERVER, PERSON, MAIL, CODE)
+
+# --- Those that are issued by this product to itself, and are in no list ---------------------
+
+PROBE = Profile(
+    name="endpoint-test",
+    purpose=Purpose.PERSON,
+    validity=dt.timedelta(minutes=15),  # of which five are over when it is issued
+    key_usage=SIGNS,
+    extended_key_usage=("clientAuth",),
+    key_types=("p256",),
+    names=Names.PERSON,
+)
+PROBE_SERVER = Profile(
+    name="endpoint-test-server",
+    purpose=Purpose.SERVER,
+    validity=dt.timedelta(minutes=15),
+    key_usage=SIGNS,
+    extended_key_usage=("serverAuth",),
+    key_types=("p256",),
+    names=Names.HOSTS,
+)
+UNLISTED = {PROBE.name: PROBE, PROBE_SERVER.name: PROBE_SERVER}

@@ -28,9 +28,13 @@ from pki.models import (
 
 PROFILE = profiles.SERVER.name
 PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+NOTICE = dt.timedelta(days=30)
+PATIENCE = dt.timedelta(hours=1)  # upkeep comes round once a minute
 
 
-def issue(*, actor: str, hosts: Sequence[str], at: dt.datetime) -> Certificate:
+def issue(
+    *, actor: str, hosts: Sequence[str], at: dt.datetime, algorithm: str = "p256"
+) -> Certificate:
     """Issue a server certificate with a new key that is kept here.
 
     Writes an audit entry. Refuses (AuthorityError) when no CA issues, and what `issuance.prepare`
@@ -42,7 +46,7 @@ def issue(*, actor: str, hosts: Sequence[str], at: dt.datetime) -> Certificate:
                 actor=actor,
                 authority=authorities.require_issuing(at=at),
                 profile=PROFILE,
-                key=keys.create_key(algorithm="p256"),
+                key=keys.create_key(algorithm=algorithm),
                 hosts=hosts,
                 device=",".join(hosts)[:LONGEST_DEVICE],
                 at=at,
@@ -76,6 +80,40 @@ def bring_in(
         _refuse_reused_key(row)
         _require_handshake(row)
     return row
+
+
+def renews_itself(certificate: Certificate) -> bool:
+    """Whether `server_renewal` sees to its successor: a CA here issued it for a key here."""
+    authority = certificate.authority
+    return (
+        not certificate.is_outside
+        and certificate.key_id is not None
+        and authority is not None
+        and authority.certificate.key_id is not None
+    )
+
+
+def renewal_of(certificate: Certificate) -> dt.datetime:
+    """When its successor is due: with a third of its life left, or 30 days where that is less."""
+    life = certificate.not_after - certificate.not_before
+    return certificate.not_after - min(NOTICE, life / 3)
+
+
+def trouble_of(certificate: Certificate, *, at: dt.datetime) -> str | None:
+    """What a person must see to, as the end of a sentence about an endpoint; None if nothing."""
+    status = certificate.status_at(at)
+    if status is not Certificate.Status.VALID:
+        return f"has a certificate that is {status.value}"
+    days = (certificate.not_after - at).days
+    if renews_itself(certificate):
+        if at < renewal_of(certificate) + PATIENCE:
+            return None
+        return f"has a certificate that expires in {days} days and could not be renewed"
+    if certificate.not_after >= at + NOTICE:
+        return None
+    return (
+        f"has a certificate from elsewhere that expires in {days} days; nobody but you can renew it"
+    )
 
 
 def hosts_of(certificate: Certificate) -> list[str]:

@@ -11,7 +11,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable
 
-from pki import audit, crl, ocsp, responder, revocation, truststore
+from pki import audit, crl, ocsp, responder, revocation, server_renewal, truststore
 
 logger = logging.getLogger("pki")
 
@@ -25,6 +25,7 @@ DUTIES: dict[str, Duty] = {
     "publish CRLs before they lapse": lambda at: crl.publish_due(at=at),
     "move refusals that waited into the audit trail": lambda at: audit.sweep_backlog(at=at),
     "renew OCSP responders": lambda at: responder.renew_due(at=at),
+    "renew server certificates": lambda at: server_renewal.renew_due(at=at),
     "sign OCSP answers ahead": lambda at: ocsp.sign_ahead(at=at),
 }
 

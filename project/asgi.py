@@ -2,7 +2,8 @@
 
 HTTP goes through Django (its middleware is listed in settings), but for OCSP answers that are kept in
 memory: they leave before it. A WebSocket passes, in order:
-the endpoint (only one that serves `main` has sockets), the Origin check, the identity, the route.
+the endpoint (only one that serves the chat has sockets), the Origin check, the identity, the note of
+whose connection it is, the route.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from chat.routing import websocket_urlpatterns  # noqa: E402
 from pki.addresses import main_origins  # noqa: E402
 from pki.middleware import WebSocketIdentityMiddleware  # noqa: E402
 from project.ocsp import OCSPMiddleware  # noqa: E402
-from project.sockets import EndpointSocketMiddleware, not_found  # noqa: E402
+from project.sockets import EndpointSocketMiddleware, NoteSocketMiddleware, not_found  # noqa: E402
 
 # Django types a route's target as a view; Channels wants an ASGI application there.
 anything_else = re_path(r"", not_found)  # type: ignore[arg-type]
@@ -32,7 +33,9 @@ application = ProtocolTypeRouter(
         "http": OCSPMiddleware(django_application),
         "websocket": EndpointSocketMiddleware(
             OriginMiddleware(
-                WebSocketIdentityMiddleware(URLRouter([*websocket_urlpatterns, anything_else])),
+                WebSocketIdentityMiddleware(
+                    NoteSocketMiddleware(URLRouter([*websocket_urlpatterns, anything_else]))
+                ),
                 allowed=main_origins,
             )
         ),

@@ -38,7 +38,7 @@ from pki.models import (
     User,
 )
 
-ACTOR = "bootstrap"
+ACTOR, CLOCK = "bootstrap", "signet"
 ROOT, ISSUING = "Signet Root", "Signet Issuing"
 TRUSTSTORE = "chat"
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 (meant)
@@ -142,10 +142,11 @@ def _endpoints(done: list[str], server: Certificate, store: TrustStore, *, at: d
     for name, wanted in _endpoint_rows(server, store).items():
         row = Endpoint.objects.filter(name=name).first()
         if row is None:
-            endpoints.create_endpoint(actor=ACTOR, endpoint=Endpoint(name=name, **wanted), at=at)
+            row = Endpoint(name=name, **wanted)
+            endpoints.create_endpoint(actor=ACTOR, endpoint=row, at=at, probe=False)
             done.append(f"made endpoint {name}")
         elif news := _news_for(row, server):
-            endpoints.change_endpoint(actor=ACTOR, endpoint=row, changes=news, at=at)
+            endpoints.change_endpoint(actor=ACTOR, endpoint=row, changes=news, at=at, probe=False)
             done.append(f"changed {' and '.join(news)} of endpoint {name}")
 
 
@@ -153,16 +154,27 @@ def _news_for(row: Endpoint, server: Certificate) -> dict[str, object]:
     """What has changed for an endpoint since the last run: its certificate, a port that was set, or
     that this is no longer for this machine alone.
 
-    A certificate of another profile or from elsewhere was chosen by an admin, and stays.
+    A certificate of another profile or from elsewhere was chosen by an admin, and stays. So does
+    where an endpoint listens behind a proxy: the settings say where the proxy does.
     """
     news: dict[str, object] = {}
-    if row.certificate and row.certificate != server and row.certificate.issued_by == ACTOR:
+    if row.certificate and row.certificate != server and _came_from_here(row.certificate):
         news["certificate"] = server
+    if row.proxy != Endpoint.Proxy.NONE:
+        return news
     if row.address == LOOPBACK and not settings.ON_LOOPBACK:
         news["address"] = EVERYWHERE
     if PORT_VARIABLES[row.name] in os.environ and row.port != settings.SIGNET_PORTS[row.name]:
         news["port"] = settings.SIGNET_PORTS[row.name]
     return news
+
+
+def _came_from_here(certificate: Certificate) -> bool:
+    """Issued here, or by the clock as the successor of one that was."""
+    if certificate.issued_by == ACTOR:
+        return True
+    first = Certificate.objects.filter(issued_by=ACTOR, profile=profiles.SERVER.name)
+    return certificate.issued_by == CLOCK and first.filter(device=certificate.device).exists()
 
 
 def _endpoint_rows(server: Certificate, store: TrustStore) -> dict[str, dict[str, object]]:

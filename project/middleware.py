@@ -1,4 +1,4 @@
-"""Which pages an endpoint serves."""
+"""Which pages an endpoint serves, and whom the console shows on a connection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-URLCONFS = {"main": "project.urls", "enrol": "project.urls_enrol", "public": "project.urls_public"}
+NOTHING = "project.urls_nothing"
+URLCONFS = {
+    "main": "project.urls",
+    "chat": "project.urls_chat",
+    "console": "project.urls_console",
+    "enrol": "project.urls_enrol",
+    "public": "project.urls_public",
+}
 
 
 class EndpointMiddleware:
@@ -18,5 +25,22 @@ class EndpointMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         scope = getattr(request, "scope", {})
         connection = scope.get("extensions", {}).get("signet.connection")
-        request.urlconf = URLCONFS[connection.serves] if connection else "project.urls_nothing"
+        serves = connection.serves if connection else ""
+        request.urlconf = URLCONFS.get(serves, NOTHING)
+        request.serves = serves  # type: ignore[attr-defined]
+        return self.get_response(request)
+
+
+class NoteMiddleware:
+    """Tells the connection whose it is; stands after the identity."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        scope = getattr(request, "scope", {})
+        connection = scope.get("extensions", {}).get("signet.connection")
+        identity = getattr(request, "identity", None)
+        if connection is not None:
+            connection.note.user_id = identity.user_id if identity else None
         return self.get_response(request)

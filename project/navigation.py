@@ -26,6 +26,8 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
     "Trust": [("pki.TrustStore", "Trust stores", "verified_user")],
     "System": [
         ("pki.Endpoint", "Endpoints", "lan"),
+        ("project.LiveConnection", "Connections", "cable"),
+        ("project.HandshakeFailure", "Handshakes", "handshake"),
         ("pki.AuditEntry", "Audit trail", "history_edu"),
         ("pki.Operation", "Operations", "pending_actions"),
     ],

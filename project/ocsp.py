@@ -15,6 +15,7 @@ from django.utils import timezone
 from pki import ocsp
 from pki.answers import Answer
 from pki.views.ocsp import decoded, http_headers
+from project.tls import tally
 
 PATH = re.compile(r"/ocsp/([-a-zA-Z0-9_]+)/(.*)", re.DOTALL)
 CONDITIONS = {b"if-none-match", b"if-match", b"if-modified-since", b"if-unmodified-since"}
@@ -30,6 +31,8 @@ class OCSPMiddleware:
         self._application = application
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith("/ocsp/"):
+            send = _counting(send)
         asked = _asked(scope)
         if asked is None:
             return await self._application(scope, receive, send)
@@ -68,6 +71,15 @@ def _again(first: Message, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return again
+
+
+def _counting(send: Send) -> Send:
+    async def counting(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            tally.count("ocsp", str(message["status"]))
+        await send(message)
+
+    return counting
 
 
 async def _send(send: Send, answer: Answer, headers: dict[str, str]) -> None:

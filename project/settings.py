@@ -33,6 +33,7 @@ SIGNET_PORTS = {
     "enrol": environment.port("SIGNET_ENROL_PORT", default=8444),
     "public": environment.port("SIGNET_HTTP_PORT", default=8080),
 }
+SIGNET_ENROL_HOST = environment.one_of("SIGNET_ENROL_HOST", SIGNET_HOSTS)
 ON_LOOPBACK = set(SIGNET_HOSTS) <= {"localhost", "127.0.0.1", "::1"}
 environment.make_home("SIGNET_HOME", SIGNET_HOME)
 
@@ -69,6 +70,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "pki.middleware.IdentityMiddleware",
+    "project.middleware.NoteMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -162,6 +164,21 @@ if REDIS_URL:
 # --- OCSP ---------------------------------------------------------------------------------------
 # Signed answers kept in memory by each process; one takes about 1.5 kB.
 SIGNET_OCSP_ANSWERS = environment.number("SIGNET_OCSP_ANSWERS", default=10_000, most=1_000_000)
+
+# --- What is taken over HTTP ----------------------------------------------------------------
+SIGNET_HEAD_SECONDS = environment.number("SIGNET_HEAD_SECONDS", default=15, most=600)
+SIGNET_BODY_SECONDS = environment.number("SIGNET_BODY_SECONDS", default=60, most=3600)
+SIGNET_BODY_BYTES = environment.number("SIGNET_BODY_BYTES", default=256 * 1024, most=64 * 1024**2)
+SIGNET_IDLE_SECONDS = environment.number("SIGNET_IDLE_SECONDS", default=60, most=3600)
+DATA_UPLOAD_MAX_MEMORY_SIZE = SIGNET_BODY_BYTES  # the endpoint refuses more before it is read
+
+# --- Monitoring -----------------------------------------------------------------------------
+# Who reads /metrics without a certificate of somebody who uses the console.
+SIGNET_METRICS_FROM = environment.networks("SIGNET_METRICS_FROM", default="127.0.0.0/8,::1")
+
+# --- Processes ------------------------------------------------------------------------------
+# How long a process that stops waits for the answers it is giving
+SIGNET_DRAIN_SECONDS = environment.number("SIGNET_DRAIN_SECONDS", default=30, most=3600)
 
 # --- Browser security -----------------------------------------------------------------------
 SESSION_COOKIE_NAME = "__Host-signet-session"

@@ -1,21 +1,5 @@
-"""What an endpoint that serves `main` answers."""
+"""What an endpoint that serves `main` answers: everything that people sign in for."""
 
-from django.contrib import admin
-from django.urls import include, path
+from project import urls_chat, urls_console, urls_own
 
-from pki.views import devices, health, requests, whoami
-
-urlpatterns = [
-    path("", include("chat.urls")),
-    path("devices/", devices.devices, name="devices"),
-    path("devices/<int:pk>/revoke/", devices.revoke_device, name="revoke_device"),
-    path("devices/links/<int:pk>/withdraw/", devices.withdraw_link, name="withdraw_link"),
-    path("devices/requests/", requests.ask, name="ask"),
-    path("devices/requests/<int:pk>/withdraw/", requests.withdraw, name="withdraw_request"),
-    path("devices/requests/<int:pk>/again/", requests.ask_again, name="ask_again"),
-    path("devices/requests/<int:pk>.pem", requests.download, name="request_pem"),
-    path("whoami", whoami.whoami, name="whoami"),
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
-    path("console/", admin.site.urls),
-]
+urlpatterns = [*urls_chat.chat, *urls_own.urlpatterns, *urls_console.console]

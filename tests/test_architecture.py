@@ -21,6 +21,7 @@ PKI_STAGES = [
     {
         "algorithms",
         "answers",
+        "certificate_parts",
         "description",
         "errors",
         "files",
@@ -45,8 +46,10 @@ PKI_STAGES = [
         "revocation",
         "truststore",
     }
-    | {"adoption", "catalogue", "imports", "outside", "responder", "server_certificates"},
-    {"certification", "endpoints", "enrolment", "identity", "succession", "upkeep"},
+    | {"adoption", "catalogue", "holdings", "imports", "lockouts", "outside", "responder", "roster"}
+    | {"server_certificates", "signatory"},
+    {"certification", "endpoints", "probes", "enrolment", "identity", "server_renewal"}
+    | {"succession", "upkeep"},
 ]
 CHAT_STAGES = [
     {"errors", "protocol", "rendering", "session"},

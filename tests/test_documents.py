@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands, load_command_class
 
-DOCS = sorted((Path(__file__).resolve().parents[1] / "docs").glob("*.md"))
+DOCS = sorted((Path(__file__).resolve().parents[1] / "docs").rglob("*.md"))
 NAMED = re.compile(r"manage\.py (\w+)([^`\n]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 

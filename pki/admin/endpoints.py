@@ -6,9 +6,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -17,7 +17,6 @@ from django.utils.safestring import SafeString, mark_safe
 
 from pki import endpoints, keys, names, server_certificates
 from pki.admin import extensions
-from pki.admin.authority_forms import ServerCertificateForm
 from pki.admin.base import (
     ConsoleAdmin,
     actor,
@@ -29,9 +28,11 @@ from pki.admin.base import (
     without,
 )
 from pki.admin.columns import badge, day_with_distance, link_to
-from pki.admin.forms import EndpointForm, HostsForm
+from pki.admin.endpoint_forms import EndpointForm, HostsForm, ServerCertificateForm
+from pki.lockouts import Visitor
 from pki.models import Certificate, Endpoint
 from pki.permissions import may_issue
+from pki.requests import client_chain
 
 
 @admin.register(Endpoint)
@@ -39,18 +40,34 @@ class EndpointAdmin(ConsoleAdmin):
     rights = ("view", "add", "change", "delete")
     form = EndpointForm
     list_display = ("name", "state", "where", "serves", "asks", "expiry")
-    list_select_related = ("certificate",)
-    actions_detail = ("renew", "bring_in")
+    list_select_related = ("certificate__authority__certificate",)
+    actions_detail: tuple[str, ...] = ("renew", "bring_in")
     ordering = ("pk",)
     fieldsets = (
         (None, {"fields": (("name", "serves"), ("address", "port"), "enabled")}),
-        ("TLS", {"fields": ("tls", "certificate", "sent", "policy")}),
+        (
+            "TLS",
+            {
+                "fields": (
+                    *("tls", "certificate", "further_certificates", "sent", "policy"),
+                    "plain_anyway",
+                )
+            },
+        ),
         ("Client certificates", {"fields": ("client_certificate", "truststore")}),
+        (
+            "Limits",
+            {"fields": (("max_connections", "max_per_address"), "handshake_seconds")},
+        ),
+        ("Proxies in front of it", {"fields": ("proxy", "proxy_addresses")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
         queryset: QuerySet[Endpoint] = super().get_queryset(request)
-        return queryset.defer("certificate__der")
+        further = Certificate.objects.select_related("authority__certificate").defer("der")
+        return queryset.defer("certificate__der").prefetch_related(
+            Prefetch(endpoints.FURTHER, further)
+        )
 
     def audit_words(self, obj: Endpoint) -> str:
         return obj.name
@@ -62,7 +79,14 @@ class EndpointAdmin(ConsoleAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The name stays: the audit trail and the logs call an endpoint by it."""
-        return ("name", "sent") if obj else ("sent",)
+        return ("name", "wrong", "sent") if obj else ("sent",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """On a page of its own, an endpoint says first what is wrong with it."""
+        first, *others = super().get_fieldsets(request, obj)
+        if obj is None:
+            return [first, *others]
+        return [(None, {"fields": (*first[1]["fields"], "wrong")}), *others]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         actions = list(super().get_actions_detail(request, object_id))
@@ -77,7 +101,24 @@ class EndpointAdmin(ConsoleAdmin):
 
     @column("State", ordering="enabled")
     def state(self, obj: Endpoint) -> SafeString:
-        return badge("on", "good") if obj.enabled else badge("off")
+        if not obj.enabled:
+            return badge("off")
+        troubles = [badge(word, "bad") for word in self.troubles_of(obj)]
+        shown = troubles or [badge("on", "good")]
+        return format_html_join(" ", "{}", ((one,) for one in shown))
+
+    @column("Wrong with it")
+    def wrong(self, obj: Endpoint) -> SafeString | str:
+        troubles = self.troubles_of(obj) if obj.enabled else {}
+        sentences = ((f"{obj.name} {sentence}.",) for sentence in troubles.values())
+        return format_html_join(mark_safe("<br>"), "{}", sentences) or "nothing"
+
+    def troubles_of(self, obj: Endpoint) -> dict[str, str]:
+        """What is wrong with an endpoint that is on: a word, and the end of a sentence about it."""
+        now, used = timezone.now(), endpoints.certificates_of(obj) if obj.tls else []
+        troubles = [server_certificates.trouble_of(one, at=now) for one in used]
+        found = [trouble for trouble in troubles if trouble]
+        return {"certificate ends": " and ".join(found)} if found else {}
 
     @column("Address", ordering="port")
     def where(self, obj: Endpoint) -> str:
@@ -106,7 +147,8 @@ class EndpointAdmin(ConsoleAdmin):
             return "–"
         chain = [link_to(one) for one in keys.server_chain(obj.certificate)]
         shown = format_html_join(mark_safe("<br>"), "{}", ((one,) for one in chain))
-        unnamed = server_certificates.unnamed_hosts(obj.certificate)
+        named = [server_certificates.unnamed_hosts(one) for one in endpoints.certificates_of(obj)]
+        unnamed = [host for host in named[0] if all(host in hosts for hosts in named)]
         if not unnamed:
             return shown
         words = badge(f"does not name {', '.join(unnamed)}", "warn")
@@ -118,34 +160,18 @@ class EndpointAdmin(ConsoleAdmin):
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        here = _endpoint_of(request)
+        return type("FormHere", (form,), {"visitor": _visitor(request)})
 
-        class FormHere(form):  # type: ignore[misc, valid-type]
-            """Refuses to saw off the branch that this very request sits on."""
-
-            def clean(self) -> dict[str, Any]:
-                cleaned: dict[str, Any] = super().clean()
-                own = self.instance.pk and self.instance.name == here
-                if own and not _keeps_us(cleaned):
-                    raise ValidationError(
-                        "You are using this endpoint right now. It must stay on, with TLS, and "
-                        "serve the console. Change it from another endpoint."
-                    )
-                return cleaned
-
-        return FormHere
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs["queryset"] = _choices()
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field is not None:
+            field.label_from_instance = _server_label
+        return field
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "certificate":
-            kwargs["queryset"] = (
-                Certificate.objects.filter(
-                    Q(pk__in=Certificate.objects.active(timezone.now()).values("pk"))
-                    | Q(endpoints__isnull=False)
-                )
-                .filter(profile="server", key__isnull=False)
-                .defer("der")
-                .distinct()
-            )
+            kwargs["queryset"] = _choices()
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if db_field.name == "certificate" and field is not None:
             field.label_from_instance = _server_label
@@ -158,10 +184,22 @@ class EndpointAdmin(ConsoleAdmin):
         if change:
             changes = {name: form.cleaned_data[name] for name in form.changed_data}
             endpoints.change_endpoint(
-                actor=actor(request), endpoint=obj, changes=changes, at=timezone.now()
+                actor=actor(request),
+                endpoint=obj,
+                changes=changes,
+                visitor=_visitor(request),
+                at=timezone.now(),
             )
         else:
-            endpoints.create_endpoint(actor=actor(request), endpoint=obj, at=timezone.now())
+            endpoints.create_endpoint(
+                actor=actor(request),
+                endpoint=obj,
+                further_certificates=form.cleaned_data[endpoints.FURTHER],
+                at=timezone.now(),
+            )
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Nothing: the verb has written the further certificates too."""
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         assert isinstance(obj, Endpoint)
@@ -180,6 +218,8 @@ class EndpointAdmin(ConsoleAdmin):
                     actor=actor(request),
                     endpoint=row,
                     hosts=form.cleaned_data["hosts"],
+                    algorithm=form.cleaned_data["algorithm"],
+                    beside=form.cleaned_data["beside"],
                     at=timezone.now(),
                 )
                 messages.success(
@@ -212,6 +252,7 @@ class EndpointAdmin(ConsoleAdmin):
                     data=form.content("file"),
                     password=form.cleaned_data["password"] or None,
                     chain=form.content("chain"),
+                    beside=form.cleaned_data["beside"],
                     at=timezone.now(),
                 )
                 self._tell(request, row, certificate)
@@ -238,16 +279,30 @@ class EndpointAdmin(ConsoleAdmin):
             )
 
 
-def _endpoint_of(request: HttpRequest) -> str:
-    """The name of the endpoint that this request came through."""
-    scope = getattr(request, "scope", {})
+def _visitor(request: HttpRequest) -> Visitor:
+    """Who asks, and how they came: through which endpoint, and to which address of ours."""
+    scope: dict[str, Any] = getattr(request, "scope", {})
     connection = scope.get("extensions", {}).get("signet.connection")
-    return connection.endpoint if connection else ""
+    chain = client_chain(scope)
+    return Visitor(
+        endpoint=connection.endpoint if connection else "",
+        address=str((scope.get("server") or [""])[0]),
+        certificate=chain[0] if chain else b"",
+    )
 
 
-def _keeps_us(cleaned: dict[str, Any]) -> bool:
-    serves_us = cleaned.get("serves") == Endpoint.Serves.MAIN
-    return bool(cleaned.get("enabled") and cleaned.get("tls") and serves_us)
+def _choices() -> QuerySet[Certificate]:
+    """Server certificates with their key that are valid, or that an endpoint has anyway."""
+    valid = Certificate.objects.active(timezone.now()).values("pk")
+    rows = Certificate.objects.filter(
+        Q(pk__in=valid) | Q(endpoints__isnull=False) | Q(further_endpoints__isnull=False)
+    )
+    return (
+        rows.filter(profile="server", key__isnull=False)
+        .select_related("key")
+        .defer("der")
+        .distinct()
+    )
 
 
 def _hosts(row: Endpoint) -> list[str]:
@@ -258,5 +313,6 @@ def _hosts(row: Endpoint) -> list[str]:
 
 def _server_label(certificate: Certificate) -> str:
     return (
-        f"{certificate.subject} until {certificate.not_after:%d %b %Y} ({certificate.serial[:8]})"
+        f"{certificate.subject} until {certificate.not_after:%d %b %Y} ({certificate.serial[:8]}, "
+        f"{certificate.key.algorithm if certificate.key else 'no key'})"
     )

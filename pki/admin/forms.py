@@ -20,7 +20,6 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from pki import endpoints
 from pki.certification import LONGEST_REASON
 from pki.console import LARGEST_KEY, is_number
 from pki.enrolment import new_once
@@ -30,7 +29,6 @@ from pki.models import (
     LONGEST_DEVICE,
     CertificateAuthority,
     CertificateProfile,
-    Endpoint,
     RevocationReason,
     User,
 )
@@ -339,44 +337,3 @@ class TrustStoreForm(forms.Form):
         max_length=64, widget=text(autocomplete="off"), help_text="Letters, digits and dashes."
     )
     description = forms.CharField(max_length=200, required=False, widget=text())
-
-
-class HostsForm(forms.Form):
-    """The names of a server's new certificate."""
-
-    hosts = forms.CharField(
-        label="Host names and addresses",
-        max_length=500,
-        widget=text(spellcheck="false", autocomplete="off"),
-        help_text="Separated by commas; the first is the certificate's subject.",
-    )
-
-    def clean_hosts(self) -> list[str]:
-        hosts = [part.strip().lower() for part in self.cleaned_data["hosts"].split(",")]
-        return list(dict.fromkeys(host for host in hosts if host))
-
-
-class EndpointForm(forms.ModelForm):
-    """An endpoint that the server can open; sentences instead of broken constraints."""
-
-    class Meta:
-        model = Endpoint
-        fields: Sequence[str] = [
-            "name",
-            "serves",
-            "address",
-            "port",
-            "enabled",
-            "tls",
-            "certificate",
-            "policy",
-            "client_certificate",
-            "truststore",
-        ]
-        labels = {"truststore": "Trust store"}
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        for field, sentence in endpoints.faults(cleaned):
-            self.add_error(field, sentence)
-        return cleaned

@@ -15,6 +15,8 @@ def whoami(request: AnyRequest) -> JsonResponse:
     error = request.identity_error
     answer = {
         "tls": _tls(request),
+        "client": (request.scope.get("client") or [None])[0],
+        "via": _via(request),
         "certificate": {
             "authorized": error is None,
             "authorization_error": error and error.code,
@@ -39,6 +41,13 @@ def _tls(request: AnyRequest) -> dict[str, Any] | None:
         "alpn": tls.alpn,
         "resumed": tls.resumed,
     }
+
+
+def _via(request: AnyRequest) -> dict[str, str] | None:
+    """The proxy that the connection came through, and whether it ended TLS."""
+    connection = request.scope["extensions"]["signet.connection"]
+    proxy, address = getattr(connection, "proxy", "none"), getattr(connection, "via", None)
+    return {"proxy": address, "mode": proxy} if address else None
 
 
 def _certificate(request: AnyRequest) -> dict[str, Any]:

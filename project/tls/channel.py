@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from typing import Protocol
 
+from project.tls import overheard
 from project.tls.context import Contexts
 from project.tls.scope import TLS, facts
 
@@ -22,6 +23,7 @@ class Channel(Protocol):
     def take(self) -> bytes: ...
     def close(self) -> None: ...
     def facts(self) -> TLS | None: ...
+    def heard(self) -> overheard.Overheard: ...
 
 
 class TLSChannel:
@@ -65,7 +67,12 @@ class TLSChannel:
             return
 
     def facts(self) -> TLS | None:
-        return facts(self._tls)
+        found = facts(self._tls)
+        overheard.forget(self._tls)
+        return found
+
+    def heard(self) -> overheard.Overheard:
+        return overheard.of(self._tls)
 
 
 class PlainChannel:
@@ -94,3 +101,6 @@ class PlainChannel:
 
     def facts(self) -> TLS | None:
         return None
+
+    def heard(self) -> overheard.Overheard:
+        return overheard.NOTHING

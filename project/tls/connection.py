@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
+from project.tls import proxy, tally
+from project.tls.advice import HUNG_UP
 from project.tls.channel import CHUNK, Channel, PlainChannel, TLSChannel
-from project.tls.failures import HUNG_UP, reason_of
+from project.tls.failures import reason_of
+from project.tls.note import Note
 from project.tls.transport import Transport
 
 if TYPE_CHECKING:
+    from project.tls import scope
     from project.tls.endpoint import Endpoint
 
 HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
-HANDSHAKE_SECONDS = 10.0
 LINGER_SECONDS = 2.0
 STALL_SECONDS = 30.0  # a peer that takes nothing for so long is gone
 PLAIN_HTTP = {"HTTP_REQUEST", "HTTPS_PROXY_REQUEST"}
@@ -63,10 +66,16 @@ class Connection(asyncio.Protocol):
         self._is_writable, self._reads, self._peer_is_done = True, True, False
         self._waiters: list[asyncio.Future[None]] = []
         self._abort_wanted = False
+        self._fault: str | None = None  # what TLS found wrong after the handshake
         self._socket: asyncio.Transport
         self._channel: Channel
         self.transport: Transport | None = None
         self.extensions: dict[str, Any] = {}  # for the ASGI scope, once the handshake is complete
+        self.facts: scope.Connection | None = None  # so too
+        self.note: Note | None = None
+        self.via: str | None = None  # the proxy's address, where one speaks for the client
+        self._preface: bytearray | None = None  # what came of a PROXY header
+        self._counted_as: str | None = None  # the address that the endpoint counted it in by
 
     # --- what the transport and the server use ------------------------------------------------
 
@@ -78,6 +87,11 @@ class Connection(asyncio.Protocol):
     def is_done(self) -> bool:
         """Everything has been handed over; only the peer's own goodbye may be missing."""
         return self._state in (State.LINGERING, State.CLOSED)
+
+    @property
+    def is_leaving(self) -> bool:
+        """The endpoint or the server goes: what has begun is finished, and nothing new begins."""
+        return self._endpoint.is_gone
 
     @property
     def is_congested(self) -> bool:
@@ -131,14 +145,70 @@ class Connection(asyncio.Protocol):
         self.peer = transport.get_extra_info("peername") or self.peer
         self.host = transport.get_extra_info("sockname") or self.host
         self._socket.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        if self._endpoint.is_full(self.peer[0]):
+            self._socket.abort()
+            return
         self._endpoint.connections.add(self)
+        if self.settings.proxy == "none" and not self.count_in(self.peer[0]):
+            return
         self._channel = TLSChannel(self._contexts) if self._contexts else PlainChannel()
-        self._timer = self._loop.call_later(HANDSHAKE_SECONDS, self._handshake_is_late)
-        if not self.settings.tls:
+        if not self._comes_as_expected():
+            return
+        self._timer = self._loop.call_later(
+            self.settings.handshake_seconds, self._handshake_is_late
+        )
+        if not self.settings.tls and self._preface is None:
             self._shake()
 
+    def _comes_as_expected(self) -> bool:
+        """Whether the peer is a proxy where one is expected; everybody else is hung up on."""
+        if self.settings.proxy == "none":
+            return True
+        if not proxy.is_listed(self.peer[0], self.settings.proxies):
+            self._report(proxy.NOT_LISTED, proxy.LIST_IT)
+            self.abort()
+            return False
+        self.via = proxy.plain(self.peer[0])
+        self._preface = bytearray() if self.settings.proxy == "protocol" else None
+        return True
+
+    def proxy_may_speak(self) -> bool:
+        """Whether the proxy that this came from is still one: rows change while it is kept."""
+        now = self._endpoint.settings
+        same = now.proxy == self.settings.proxy
+        return same and proxy.is_listed(self.via or "", now.proxies)
+
+    def _read_preface(self, data: bytes) -> bytes:
+        """Who the client is, once all of the PROXY header is here; what came behind it."""
+        assert self._preface is not None
+        self._preface += data
+        try:
+            header = proxy.parse(bytes(self._preface))
+        except proxy.ProxyHeaderError as error:
+            self._report(str(error), proxy.SEND_IT)
+            self.abort()
+            return b""
+        if header is None:
+            return b""
+        rest, self._preface = bytes(self._preface[header.size :]), None
+        self.peer, self.host = header.client or self.peer, header.server or self.host
+        self.count_in(self.peer[0])
+        return rest
+
+    def count_in(self, address: str) -> bool:
+        """Hold the connection against this address, or end it at once if that holds too many."""
+        if not self._endpoint.admit(address):
+            self.abort()
+            return False
+        self._counted_as = address
+        return True
+
     def data_received(self, data: bytes) -> None:
-        if self._state in (State.HANDSHAKE, State.OPEN):
+        if self._preface is not None:
+            data = self._read_preface(data)
+            if self._preface is not None or self._abort_wanted:
+                return
+        if self._state in (State.HANDSHAKE, State.OPEN) and data:
             self._channel.feed(data)
         if self._state is State.HANDSHAKE:
             self._shake()
@@ -146,7 +216,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         if self._state is State.HANDSHAKE:
-            if self._socket_was_used():
+            if self._socket_was_used() or self._preface:
                 self._report(HUNG_UP)
             self.abort()
         elif self._state is State.OPEN:
@@ -170,8 +240,12 @@ class Connection(asyncio.Protocol):
             self.transport.producer.resumeProducing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._state is State.HANDSHAKE and self._socket_was_used():
+            self._report(HUNG_UP)
         was_open, self._state = self.transport is not None, State.CLOSED
         self._endpoint.connections.discard(self)
+        if self._counted_as is not None:
+            self._endpoint.release(self._counted_as)
         self._cancel_timer()
         self._forget_pending()
         self._wake()
@@ -204,10 +278,12 @@ class Connection(asyncio.Protocol):
             return
         self._cancel_timer()
         self._state = State.OPEN
-        protocol = self._factory.buildProtocol(None)
+        protocol = self._factory.buildProtocol(self)
         self.transport = Transport(self, protocol)
         self._endpoint.opened(self, facts)
         protocol.makeConnection(self.transport)
+        if self._endpoint.is_gone:
+            protocol.going_away()
 
     def _trust_is_outdated(self) -> bool:
         """Whether this endpoint relies on the handshake, and would judge by other CRLs by now."""
@@ -225,14 +301,23 @@ class Connection(asyncio.Protocol):
         self._leave()
 
     def _handshake_is_late(self) -> None:
-        self._report(f"not complete after {HANDSHAKE_SECONDS:g} s")
+        self._report(f"not complete after {self.settings.handshake_seconds:g} s")
         self.abort()
 
     def _report(self, reason: str, advice: str | None = None) -> None:
+        tally.count("handshakes", self.settings.name, reason)
         peer = f"{self.peer[0]}:{self.peer[1]}"
         self._endpoint.failures.record(
-            endpoint=self.settings.name, peer=peer, reason=reason, advice=advice
+            endpoint=self.settings.name,
+            peer=peer,
+            reason=reason,
+            advice=advice,
+            heard=self._channel.heard(),
         )
+
+    def complain(self, reason: str, advice: str) -> None:
+        """Write down what is wrong with this peer."""
+        self._report(reason, advice)
 
     def _socket_was_used(self) -> bool:
         """Whether we have answered anything; a mere port check is not worth a line in the log."""
@@ -250,7 +335,8 @@ class Connection(asyncio.Protocol):
                     self._peer_said_goodbye()
                     return
                 self.transport.protocol.dataReceived(data)
-        except ssl.SSLError:  # a broken record or the peer's alert; ours goes out if there is one
+        except ssl.SSLError as error:  # a broken record or the peer's alert; ours may go out
+            self._fault = reason_of(error)
             self._forget_pending()
             self._leave()
             return
@@ -312,6 +398,7 @@ class Connection(asyncio.Protocol):
         self._state = State.LINGERING
         self._channel.close()
         self._flush()
+        self._channel = PlainChannel()  # TLS is over, and what it holds is much: 300 kB and more
         try:
             self._socket.close() if self._peer_is_done else self._socket.write_eof()
         except OSError:  # the peer has reset the connection already
@@ -350,4 +437,5 @@ class Connection(asyncio.Protocol):
     def _why(self, exc: Exception | None) -> Any:
         if self._abort_wanted:
             return ConnectionAborted()
-        return ConnectionLost(str(exc)) if exc else ConnectionDone()
+        fault = str(exc) if exc else self._fault
+        return ConnectionLost(fault) if fault else ConnectionDone()

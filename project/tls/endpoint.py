@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import errno
-import socket
 from dataclasses import dataclass
 from typing import Any
 
-from project.tls import scope
+from project.tls import scope, tally
+from project.tls.admission import Admission
+from project.tls.binding import BACKLOG, Place, Sockets
 from project.tls.connection import Connection
 from project.tls.context import Contexts
-from project.tls.failures import FailureLog
+from project.tls.failures import FailureLog, completed
+from project.tls.note import Note
+from project.tls.proxy import Network
 
-BACKLOG = 512
-
-
-class ListenError(Exception):
-    """A port cannot be had; str() says which and what to do."""
+AT_ONCE = 16  # accepted in a row, so that a rush is shared with the other workers
+TOO_MANY = "too many connections"
+TOO_MANY_FROM_ONE = "too many connections from one address"
+RAISE = "End some under System → Connections, or raise the limit of the endpoint."
+RAISE_FOR_ONE = "If many people share this address, raise the limit of the endpoint."
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class EndpointSettings:
     tls: bool = True
     client_certificate: str = "none"
     certificate: bytes = b""  # the server's own, DER
+    max_connections: int = 5000
+    max_per_address: int = 500
+    handshake_seconds: float = 10.0
+    proxy: str = "none"
+    proxies: tuple[Network, ...] = ()  # whose connections alone are taken, where there is a proxy
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -43,22 +50,25 @@ class Endpoint:
         self.settings, self.contexts = settings, contexts
         self.failures = FailureLog()
         self.connections: set[Connection] = set()
+        self._admission = Admission()
         self._server: asyncio.Server | None = None
+        self.is_gone = False  # what is still in its handshake is told so when it opens
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> Place:
         return self.settings.address, self.settings.port
 
     def swap(self, settings: EndpointSettings, contexts: Contexts | None) -> None:
         """Use these for every connection from now on; those that live go on as they are."""
         self.settings, self.contexts = settings, contexts
 
-    async def listen(self, factory: Any) -> None:
+    async def listen(self, factory: Any, sockets: Sockets) -> None:
         """Accept connections and let `factory` build their protocols; raises ListenError."""
-        listener = _bind(self.settings)
+        listener = await sockets.take(self.settings.name, self.place)
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self, factory), sock=listener, backlog=BACKLOG
+            lambda: Connection(self, factory), sock=listener, backlog=AT_ONCE
         )
+        listener.listen(BACKLOG)  # asyncio has one number for both
 
     def stop(self) -> None:
         """Accept no more. Connections that live go on."""
@@ -66,48 +76,52 @@ class Endpoint:
             self._server.close()
             self._server = None
 
+    def is_full(self, peer: str) -> bool:
+        """Whether this process holds as many connections here as the endpoint may have."""
+        if len(self.connections) < self.settings.max_connections:
+            return False
+        self._turned_away(peer, "connections", TOO_MANY, RAISE)
+        return True
+
+    def admit(self, address: str) -> bool:
+        """Count one more connection of this address in, unless it holds as many as it may.
+
+        Who was counted in is counted out by `release`, once. Behind a proxy the address is the one
+        that the proxy told.
+        """
+        if self._admission.admit(address, limit=self.settings.max_per_address):
+            return True
+        self._turned_away(address, "address", TOO_MANY_FROM_ONE, RAISE_FOR_ONE)
+        return False
+
+    def release(self, address: str) -> None:
+        self._admission.release(address)
+
+    def _turned_away(self, peer: str, limit: str, reason: str, advice: str) -> None:
+        tally.count("turned_away", self.settings.name, limit)
+        self.failures.record(endpoint=self.settings.name, peer=peer, reason=reason, advice=advice)
+
     def opened(self, connection: Connection, tls: scope.TLS | None) -> None:
         """The handshake is complete: note once what every request on the connection may know."""
         settings = connection.settings
+        connection.note = Note(kind="line" if settings.serves == "line" else "web")
+        if tls is not None:
+            tally.count("handshakes", settings.name, "ok")
+            peer = f"{connection.peer[0]}:{connection.peer[1]}"
+            completed(endpoint=settings.name, peer=peer, tls=tls)
         facts = scope.Connection(
             endpoint=settings.name,
             serves=settings.serves,
             client_certificate=settings.client_certificate,
-            tls=tls,
+            tls=None if settings.proxy == "header" else tls,
             backlog=connection.backlog,
+            note=connection.note,
+            proxy=settings.proxy,
+            via=connection.via,
         )
+        connection.facts = facts
         connection.extensions = {"signet.connection": facts}
-        if tls is not None:
+        if facts.tls is not None:
             connection.extensions["tls"] = scope.tls_extension(
-                tls, server_certificate=settings.certificate, at=dt.datetime.now(dt.UTC)
+                facts.tls, server_certificate=settings.certificate, at=dt.datetime.now(dt.UTC)
             )
-
-
-def _bind(settings: EndpointSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
-    try:
-        listener = socket.create_server(
-            (settings.address, settings.port),
-            family=family,
-            backlog=BACKLOG,
-            dualstack_ipv6=settings.address == "::",
-        )
-        # Inherited by every connection: an answer does not wait for the peer's next ACK.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
-    except OSError as error:
-        raise ListenError(_why_not(settings, error)) from None
-
-
-def _why_not(settings: EndpointSettings, error: OSError) -> str:
-    name, address, port = settings.name, settings.address, settings.port
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"Port {port} on {address} (endpoint {name}) is taken by another program. "
-            "Stop that one, or give the endpoint another port."
-        )
-    if error.errno == errno.EACCES:
-        return f"Port {port} (endpoint {name}) needs special rights. Choose one above 1023."
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"This machine has no address {address} (endpoint {name})."
-    return f"Endpoint {name} cannot listen on {address} port {port}: {error.strerror}."

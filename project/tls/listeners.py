@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from project.tls.binding import ListenError, OwnSockets, Sockets
 from project.tls.connection import Connection
 from project.tls.context import Contexts
-from project.tls.endpoint import Endpoint, EndpointSettings, ListenError
+from project.tls.endpoint import Endpoint, EndpointSettings
 
 logger = logging.getLogger("project.tls")
+TICK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Wanted:
 
 
 class Listeners:
-    def __init__(self) -> None:
+    def __init__(self, sockets: Sockets | None = None) -> None:
+        self._sockets = sockets or OwnSockets()
         self.factory: Any = None
         self.endpoints: dict[str, Endpoint] = {}
         self._retired: list[Endpoint] = []  # not accepting any more, with connections left
@@ -39,21 +42,28 @@ class Listeners:
     async def apply(self, wanted: Sequence[Wanted]) -> bool:
         """Follow a change: swap contexts, open and close ports. Live connections go on, except
         those of an endpoint that is gone. False if a port could not be had; ask again later."""
+        self._retired = [old for old in self._retired if old.connections]
         names = {one.settings.name: one.settings for one in wanted}
         for name, endpoint in list(self.endpoints.items()):
             settings = names.get(name)
             if settings is None or (settings.address, settings.port) != endpoint.place:
                 self._retire(endpoint, is_gone=settings is None)
+                self._sockets.give_back(endpoint.place)
         return all([await self._follow(one) for one in wanted])
 
     async def stop(self, *, patience: float) -> None:
         """Accept no more and ask everybody to come to an end (a WebSocket with 1001, HTTP after
-        the answer it is giving); after `patience` seconds cut who is left."""
+        what it is answering); after `patience` seconds cut who is left.
+
+        What was accepted is served, even where its handshake is only beginning.
+        """
         for endpoint in list(self.endpoints.values()):
-            self._retire(endpoint, is_gone=True)
+            self._retire(endpoint, is_gone=True, is_stop=True)
         end = time.monotonic() + patience
+        # At least once: what was accepted in this very moment is not among them yet.
+        await asyncio.sleep(min(patience, TICK_SECONDS))
         while time.monotonic() < end and not all(one.is_done for one in self.connections()):
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(TICK_SECONDS)
         for connection in self.connections():
             connection.abort()
         await asyncio.sleep(0)
@@ -80,16 +90,18 @@ class Listeners:
 
     async def _listen(self, one: Wanted) -> None:
         endpoint = Endpoint(one.settings, one.contexts)
-        await endpoint.listen(self.factory)
+        await endpoint.listen(self.factory, self._sockets)
         self.endpoints[one.settings.name] = endpoint
 
-    def _retire(self, endpoint: Endpoint, *, is_gone: bool) -> None:
+    def _retire(self, endpoint: Endpoint, *, is_gone: bool, is_stop: bool = False) -> None:
         endpoint.stop()
         del self.endpoints[endpoint.settings.name]
-        self._retired = [old for old in self._retired if old.connections] + [endpoint]
+        self._retired.append(endpoint)
         logger.info("No longer listening: %s", endpoint.settings)
+        endpoint.is_gone = is_gone
         for connection in list(endpoint.connections):
-            if connection.transport is None:
+            if connection.transport is not None:
+                if is_gone:
+                    connection.transport.protocol.going_away()
+            elif not is_stop:
                 connection.abort()  # in its handshake, with a context that nobody will renew
-            elif is_gone:
-                connection.transport.protocol.going_away()

@@ -9,10 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography import x509
+
+from project.tls import overheard
+from project.tls.note import Note
 
 VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 CIPHER_SUITES = {  # IANA numbers of what `context` admits
@@ -30,7 +33,8 @@ CIPHER_SUITES = {  # IANA numbers of what `context` admits
 
 @dataclass(frozen=True)
 class TLS:
-    """What the handshake settled. `certificate` is the client's, DER."""
+    """What the handshake settled. `certificate` is the client's, DER; `server_certificate` is the
+    one of ours that was sent, where that was overheard."""
 
     version: str
     cipher: str
@@ -38,6 +42,7 @@ class TLS:
     resumed: bool = False
     server_name: str | None = None
     certificate: bytes | None = None
+    server_certificate: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ class Connection:
     """scope["extensions"]["signet.connection"]: which endpoint, how, and how far behind the peer is.
 
     `backlog()` is the number of bytes that this process still holds for the peer; what the kernel
-    has taken is no longer counted.
+    has taken is no longer counted. `proxy` is how a proxy speaks for the client, and `via` its
+    address; where it ended TLS, nothing is known of its handshake. In `note` stands what becomes
+    known later, such as who it is.
     """
 
     endpoint: str
@@ -53,6 +60,9 @@ class Connection:
     client_certificate: str
     tls: TLS | None
     backlog: Callable[[], int]
+    note: Note = field(default_factory=Note)
+    proxy: str = "none"
+    via: str | None = None
 
 
 def facts(tls: ssl.SSLObject) -> TLS:
@@ -65,6 +75,7 @@ def facts(tls: ssl.SSLObject) -> TLS:
         resumed=bool(tls.session_reused),
         server_name=vars(tls).get("asked_for"),
         certificate=tls.getpeercert(binary_form=True),
+        server_certificate=overheard.sent(tls),
     )
 
 
@@ -72,8 +83,9 @@ def tls_extension(tls: TLS, *, server_certificate: bytes, at: dt.datetime) -> di
     """The ASGI TLS extension, 0.2."""
     chain = [tls.certificate] if tls.certificate else []
     leaf = x509.load_der_x509_certificate(tls.certificate) if tls.certificate else None
+    sent = tls.server_certificate or server_certificate
     return {
-        "server_cert": ssl.DER_cert_to_PEM_cert(server_certificate),
+        "server_cert": ssl.DER_cert_to_PEM_cert(sent) if sent else None,
         "client_cert_chain": [ssl.DER_cert_to_PEM_cert(der) for der in chain],
         "client_cert_name": leaf.subject.rfc4514_string() if leaf else None,
         "client_cert_error": _out_of_date(leaf, at=at) if leaf else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 import os
 import signal
@@ -14,9 +15,14 @@ from daphne.server import Server as DaphneServer
 from twisted.internet import reactor
 from twisted.logger import LogLevel, globalLogPublisher
 
+from project.tls import forwarded
+from project.tls.binding import Sockets
 from project.tls.http import Factory
 from project.tls.inbox import Inbox, Message
+from project.tls.limits import Limits
+from project.tls.line import Doors
 from project.tls.listeners import Listeners, Wanted
+from project.tls.scope import TLS, tls_extension
 from project.tls.websocket import WebSocket
 
 logger = logging.getLogger("project.tls")
@@ -24,14 +30,15 @@ logger = logging.getLogger("project.tls")
 MESSAGE_BYTES = 64 * 1024
 SEND_BACKLOG = 1024 * 1024
 CLOSE_SECONDS = 5.0
-STOP_SECONDS = 5.0
+DRAIN_SECONDS = 5.0
 
 Application = Callable[..., Awaitable[None]]
 Background = Callable[[Listeners], Coroutine[Any, Any, None]]
 
 
 class Server(DaphneServer):
-    """Serves `application` on what is `wanted`; `background` runs beside it from the start."""
+    """Serves `application` on what is `wanted`. `background` runs beside it until the server stops
+    accepting, `throughout` until its last connection has gone."""
 
     def __init__(
         self,
@@ -39,7 +46,11 @@ class Server(DaphneServer):
         *,
         wanted: Sequence[Wanted],
         background: Background | None = None,
+        throughout: Background | None = None,
         ready: Callable[[], None] = lambda: None,
+        limits: Limits | None = None,
+        sockets: Sockets | None = None,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         super().__init__(
             application,
@@ -55,10 +66,14 @@ class Server(DaphneServer):
             websocket_max_frame_size=MESSAGE_BYTES,
         )
         self.endpoints: list[str] = []
-        self.ports = Listeners()
+        self.ports = Listeners(sockets)
+        self._patience = drain_seconds
         self._wanted, self._background, self._ready = wanted, background, ready
+        self._throughout = throughout
+        self._limits = limits or Limits.from_settings()
         self._stopping: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._last_task: asyncio.Task[None] | None = None
 
     # --- begin and end ------------------------------------------------------------------------
 
@@ -66,35 +81,45 @@ class Server(DaphneServer):
         """Just before the event loop runs. A port that cannot be had raises ListenError here."""
         loop = asyncio.get_event_loop()
         globalLogPublisher.addObserver(_log_failures)
-        self.http_factory = Factory(self)
+        self.http_factory = Factory(self, self._limits)
         self.ws_factory.protocol = WebSocket
         self.ws_factory.setProtocolOptions(
             versions=[13],
             allowNullOrigin=False,
-            failByDrop=False,
+            failByDrop=True,  # stop reading at once; how that looks is for WebSocket to say
             echoCloseCodeReason=True,
             closeHandshakeTimeout=CLOSE_SECONDS,
         )
-        self.ports.factory = self.http_factory
+        self.ports.factory = Doors(self.http_factory)
         loop.run_until_complete(self.ports.start(self._wanted))
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
         if self._background is not None:
             self._tasks.append(loop.create_task(self._background(self.ports)))
+        if self._throughout is not None:
+            self._last_task = loop.create_task(self._throughout(self.ports))
         self._ready()
 
     def _on_signal(self, number: int) -> None:
         if self._stopping is not None:
             logger.warning("Stopping at once.")
             os._exit(128 + number)
-        self._stopping = asyncio.get_running_loop().create_task(self._stop())
+        self.leave()
+
+    def leave(self) -> None:
+        """Begin to stop; nothing happens if that has begun already."""
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
 
     async def _stop(self) -> None:
         """Accept no more, let answers finish and sockets close, then end."""
         logger.info("Stopping.")
         for task in self._tasks:
             task.cancel()
-        await self.ports.stop(patience=STOP_SECONDS)
+        await self.ports.stop(patience=self._patience)
+        if self._last_task is not None:
+            self._last_task.cancel()
+            await asyncio.wait([self._last_task])
         reactor.stop()
 
     def application_checker(self) -> None:
@@ -118,22 +143,58 @@ class Server(DaphneServer):
         connection = protocol.transport.connection
         scope["asgi"] = {"version": "3.0"}
         scope["extensions"] = dict(connection.extensions)
-        secure = "s" if connection.settings.tls else ""
+        ends_at_proxy = connection.settings.proxy == "header"
+        secure = "s" if connection.settings.tls or ends_at_proxy else ""
         if scope["type"] == "websocket":
             scope["scheme"] = "ws" + secure
             scope["extensions"]["websocket.http.response"] = {}
+            scope["subprotocols"] = list(protocol.websocket_protocols)  # Daphne unquotes them
+            connection.note.kind = "socket"
         else:
             scope["scheme"] = "http" + secure
-        inbox = Inbox(connection)
+            connection.note.heard()
+        application = self._as_the_proxy_says(connection, scope) if ends_at_proxy else None
+        scope["headers"] = forwarded.strip(scope["headers"])
+        inbox = Inbox(connection, connection.note)
         send = partial(self._send, protocol, connection)
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(
-            self.application(scope, inbox.get, send)
+            (application or self.application)(scope, inbox.get, send)
         )
         return inbox
+
+    def _as_the_proxy_says(self, connection: Any, scope: dict[str, Any]) -> Application | None:
+        """Complete the scope of this one request: the next on the connection may be somebody
+        else's. Returns what answers instead of the application where it is not said well."""
+        headers, settings = scope["headers"], connection.settings
+        connection.note.user_id = None
+        if not connection.proxy_may_speak():
+            if scope["type"] == "http":  # a socket that is refused is closed anyway
+                connection.transport.protocol.going_away()
+            return forwarded.refusal(403, "This is not one of the proxies of this endpoint.")
+        scope["server"] = [scope["server"][0], forwarded.port(headers)]
+        address = forwarded.client(headers)
+        scope["client"] = [address, 0] if address else None  # never the proxy's own: it is trusted
+        if scope["type"] == "websocket" and address:  # it has the connection to itself from now on
+            connection.peer = (address, 0)
+            if not connection.count_in(address):
+                return forwarded.refusal(503, "There are too many connections from your address.")
+        if settings.client_certificate == "none":
+            return None
+        try:
+            certificate = forwarded.certificate(headers)
+        except forwarded.ForwardedError as error:
+            connection.complain(str(error), forwarded.REPLACE_IT)
+            return forwarded.refusal(400, str(error))
+        tls = TLS(version="", cipher="", certificate=certificate)
+        extension = tls_extension(tls, server_certificate=b"", at=dt.datetime.now(dt.UTC))
+        scope["extensions"]["tls"] = extension
+        return None
 
     async def _send(self, protocol: Any, connection: Any, message: Message) -> None:
         """Pass a message on; wait while the peer is far behind, so that memory stays bounded."""
         await self.handle_reply(protocol, message)
+        if message["type"] in ("websocket.send", "http.response.start"):
+            connection.note.said()
         if message["type"] == "websocket.send":
             await connection.drain(limit=SEND_BACKLOG)
         elif message["type"] == "http.response.body":

@@ -19,7 +19,8 @@ from django.utils import timezone
 
 from pki import changes, upkeep
 from pki.signals import trust_changed
-from project.tls import configuration
+from project import handshakes
+from project.tls import configuration, failures
 from project.tls.configuration import REFUSALS
 from project.tls.listeners import Listeners, Wanted
 
@@ -69,6 +70,8 @@ class Watch:
             if version != self._announced:
                 self._announced = version
                 await self._in_thread(self._announce)
+            if len(failures.sample):  # last: what cannot be kept must keep no change waiting
+                await self._in_thread(handshakes.keep)
         except (DatabaseError, OSError, *REFUSALS) as error:
             self._complain(f"{type(error).__name__}: {error}")
         except Exception:

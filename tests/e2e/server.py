@@ -53,6 +53,7 @@ class Signet:
             "SIGNET_PORT": str(self.main),
             "SIGNET_ENROL_PORT": str(self.enrol),
             "SIGNET_HTTP_PORT": str(self.public),
+            "SIGNET_DRAIN_SECONDS": "10",  # less than `stop` waits
             "PYTHONUNBUFFERED": "1",
             **self.extra,
         }

@@ -4,6 +4,7 @@ import pytest
 
 from pki import addresses
 from pki.models import Endpoint
+from tests.factories import make_endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,32 @@ def test_links_follow_the_row_and_not_the_setting_once_there_is_one(db):
     assert addresses.url("public") == "http://chat.example:9080/"
 
     Endpoint.objects.update(enabled=False)
+    assert addresses.url("public") == "http://chat.example/"
+
+
+def test_links_lead_to_the_part_of_main_that_has_the_path(pki):
+    rows = {"chat": 9001, "console": 9002}
+    for name, port in rows.items():
+        make_endpoint(pki, pki.truststore, name=name, port=port, serves=name)
+    assert addresses.url("main", "/rooms/general/") == "https://chat.example:9001/rooms/general/"
+    assert addresses.url("main", "/console/") == "https://chat.example:9002/console/"
+
+    make_endpoint(pki, pki.truststore, name="main", port=9003)
+    assert addresses.url("main", "/console/") == "https://chat.example:9003/console/"
+
+
+def test_enrolment_may_have_a_host_of_its_own(db, settings):
+    settings.SIGNET_ENROL_HOST = "enrol.example"
+    assert addresses.enrolment_link("x") == "https://enrol.example:8444/enrol/x/"
+    assert addresses.url("main") == "https://chat.example/"
+
+
+@pytest.mark.parametrize("proxy", ["protocol", "header"])
+def test_links_lead_to_the_proxy_where_there_is_one(db, proxy):
+    row = Endpoint(name="p", address="127.0.0.1", port=9080, tls=False, serves="public")
+    row.proxy = proxy
+    row.save()
+
     assert addresses.url("public") == "http://chat.example/"
 
 

@@ -35,6 +35,16 @@ def _endpoint(pki: PKI) -> Endpoint:
     )
 
 
+def test_certificate_from_elsewhere_that_ends_is_a_warning(pki: PKI) -> None:
+    used = _endpoint(pki).certificate
+    used.__class__.objects.filter(pk=used.pk).update(
+        is_outside=True, not_after=timezone.now() + dt.timedelta(days=9)
+    )
+    assert _ids() == ["pki.W003"]
+    Endpoint.objects.update(enabled=False)
+    assert _ids() == []
+
+
 def test_all_is_well(pki: PKI) -> None:
     _endpoint(pki)
     assert _ids() == []

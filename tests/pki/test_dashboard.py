@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import authorities, dashboard, enrolment, revocation
-from pki.models import Endpoint, RevocationList
+from pki.models import Certificate, Endpoint, RevocationList
 from tests.certs import make_ca
 from tests.factories import make_device, make_server_certificate
 
@@ -126,7 +126,11 @@ def test_ending_certificate_of_an_endpoint_is_an_alert(pki, at):
     later = soon.not_after - 10 * DAY
     RevocationList.objects.update(this_update=later, next_update=later + 7 * DAY)
 
-    assert alerts(later) == ["Endpoints main and enrol: the certificate expires within 30 days."]
+    ending = "has a certificate that expires in 10 days and could not be renewed."
+    assert alerts(later) == [f"Endpoint main {ending}", f"Endpoint enrol {ending}"]
+
+    Certificate.objects.filter(pk=soon.pk).update(is_outside=True)
+    assert "nobody but you can renew it" in alerts(later)[0]
 
 
 def test_expiries_are_counted_by_week_from_this_one_on(old, people):

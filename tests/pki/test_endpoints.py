@@ -26,9 +26,12 @@ def endpoint_of(pki, name, port, **fields):
 
 
 def changed(endpoint, at, **changes):
-    return endpoints.change_endpoint(actor="admin", endpoint=endpoint, changes=changes, at=at)
+    return endpoints.change_endpoint(
+        actor="admin", endpoint=endpoint, changes=changes, probe=False, at=at
+    )
 
 
+PLAIN = {"tls": False, "serves": "enrol", "client_certificate": "none"}
 GOOD = {
     "tls": True,
     "serves": "main",
@@ -57,10 +60,35 @@ GOOD = {
             [],
         ),
         ({"tls": False, "serves": "enrol", "client_certificate": "none", "address": "::1"}, []),
+        ({"serves": "chat", "client_certificate": "none"}, ["client_certificate"]),
+        ({"serves": "console", "client_certificate": "none"}, ["client_certificate"]),
+        (PLAIN | {"plain_anyway": True}, []),
+        (PLAIN | {"proxy": "protocol", "proxy_addresses": "192.0.2.1"}, []),
+        (PLAIN | {"proxy": "protocol"}, ["tls", "proxy_addresses"]),
+        (PLAIN | {"proxy_addresses": "192.0.2.1"}, ["tls", "proxy"]),
+        ({"tls": False, "proxy": "header", "proxy_addresses": "192.0.2.0/24"}, []),
+        ({"tls": False, "proxy": "protocol", "proxy_addresses": "192.0.2.0/24"}, ["tls"]),
+        ({"proxy": "protocol", "proxy_addresses": "192.0.2.1/24"}, ["proxy_addresses"]),
+        ({"proxy": "protocol", "proxy_addresses": "proxy.example"}, ["proxy_addresses"]),
+        ({"proxy": "protocol", "proxy_addresses": "::1, ::/0"}, ["proxy_addresses"]),
+        ({"serves": "line"}, []),
+        ({"serves": "line", "client_certificate": "none"}, ["client_certificate"]),
+        (
+            {"serves": "line", "tls": False, "proxy": "header", "proxy_addresses": "::1"},
+            ["client_certificate"],
+        ),
     ],
 )
 def test_endpoint_is_refused_with_a_sentence_at_the_field(changed, fields):
     assert [field for field, _ in endpoints.faults(GOOD | changed)] == fields
+
+
+def test_proxies_are_addresses_and_networks():
+    found = endpoints.proxy_networks("192.0.2.7, 198.51.100.0/24\n 2001:db8::/32")
+    assert [str(one) for one in found] == ["192.0.2.7/32", "198.51.100.0/24", "2001:db8::/32"]
+    assert endpoints.proxy_networks(" ") == []
+    with pytest.raises(RequestError, match=r"proxy\.example is neither an address nor a network"):
+        endpoints.proxy_networks("192.0.2.7 proxy.example")
 
 
 def test_change_is_saved_recorded_and_announced(enrol, at):
@@ -120,7 +148,7 @@ def test_certificate_of_a_person_serves_no_endpoint(pki, enrol, at):
 def test_taken_name_is_a_sentence(pki, enrol, at):
     twin = Endpoint(name="enrol", port=9999, certificate=enrol.certificate, serves="enrol")
     with pytest.raises(RequestError, match="called enrol"):
-        endpoints.create_endpoint(actor="admin", endpoint=twin, at=at)
+        endpoints.create_endpoint(actor="admin", endpoint=twin, probe=False, at=at)
     assert Endpoint.objects.count() == 1
 
 
@@ -135,6 +163,21 @@ def test_renewal_issues_and_puts_in_force_and_leaves_the_one_before(enrol, at):
     before.refresh_from_db()
     assert before.revoked_at is None
     assert current_version() == version + 1
+
+
+def test_certificate_beside_another_stays_until_it_takes_its_place(enrol, at):
+    first = enrol.certificate
+    beside = endpoints.renew_certificate(
+        actor="admin", endpoint=enrol, hosts=["localhost"], algorithm="p384", beside=True, at=at
+    )
+    enrol.refresh_from_db()
+    assert endpoints.certificates_of(enrol) == [first, beside]
+
+    changed(enrol, at, certificate=beside, further_certificates=[first])
+    enrol.refresh_from_db()
+    assert endpoints.certificates_of(enrol) == [beside, first]
+    detail = AuditEntry.objects.first().detail
+    assert detail["further_certificates"] == [first.sha256]
 
 
 def test_endpoint_without_tls_has_no_certificate_to_renew(pki, at):

@@ -137,7 +137,7 @@ def test_words_are_those_of_the_rows() -> None:
 
 
 def test_server_is_valid_as_long_as_scanners_like() -> None:
-    assert 200 * DAY <= profiles.SERVER.validity <= 366 * DAY
+    assert 60 * DAY <= profiles.SERVER.validity <= 90 * DAY
 
 
 def test_only_person_signs_people_in() -> None:

@@ -172,6 +172,21 @@ def test_port_that_is_set_is_followed_and_one_that_is_not_stays(db, at, monkeypa
     assert Endpoint.objects.get(name="main").port == 9443
 
 
+def test_endpoint_behind_a_proxy_stays_where_it_listens(db, at, monkeypatch, settings):
+    settings.ON_LOOPBACK = True
+    run(at)
+    Endpoint.objects.filter(name="main").update(
+        port=9000, proxy="protocol", proxy_addresses="127.0.0.1"
+    )
+    settings.ON_LOOPBACK = False
+    monkeypatch.setenv("SIGNET_PORT", "443")
+    settings.SIGNET_PORTS = {**settings.SIGNET_PORTS, "main": 443}
+    run(at, hosts=["chat.example.org"])
+
+    main = Endpoint.objects.get(name="main")
+    assert (main.address, main.port) == ("127.0.0.1", 9000)
+
+
 def test_host_beyond_this_machine_opens_the_endpoints_to_it(db, at, settings):
     settings.ON_LOOPBACK = True
     run(at)

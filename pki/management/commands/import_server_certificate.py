@@ -2,12 +2,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from pki import endpoints, server_certificates
-from pki.management.base import VerbCommand, command_actor, read_file, read_password
-from pki.models import Endpoint
+from pki.management.base import (
+    VerbCommand,
+    command_actor,
+    find_endpoint,
+    read_file,
+    read_password,
+)
 
 
 class Command(VerbCommand):
@@ -19,16 +24,20 @@ class Command(VerbCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("endpoint")
         parser.add_argument("file")
+        parser.add_argument(
+            "--beside", action="store_true", help="the certificate that is served now stays, too"
+        )
         parser.add_argument("--chain", metavar="FILE", help="certificates of the CAs above it")
         parser.add_argument("--password-file", metavar="FILE", help="its first line is used")
 
     def handle(self, *args: Any, **options: Any) -> None:
         certificate = endpoints.import_certificate(
             actor=command_actor(),
-            endpoint=_find_endpoint(options["endpoint"]),
+            endpoint=find_endpoint(options["endpoint"]),
             data=read_file(options["file"]),
             password=read_password(options["password_file"]),
             chain=read_file(options["chain"]) if options["chain"] else b"",
+            beside=options["beside"],
             at=timezone.now(),
         )
         self.stdout.write(
@@ -37,11 +46,3 @@ class Command(VerbCommand):
         )
         if unnamed := server_certificates.unnamed_hosts(certificate):
             self.stderr.write(f"It does not name {', '.join(unnamed)}: browsers refuse it there.")
-
-
-def _find_endpoint(name: str) -> Endpoint:
-    endpoint = Endpoint.objects.filter(name=name).first()
-    if endpoint is None:
-        known = ", ".join(Endpoint.objects.values_list("name", flat=True)) or "none"
-        raise CommandError(f"There is no endpoint {name!r}. There are: {known}.")
-    return endpoint

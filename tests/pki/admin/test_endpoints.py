@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
+from pki import truststore
 from pki.changes import current_version
-from pki.models import Endpoint
+from pki.models import Certificate, Endpoint
 from tests import certs
+from tests.e2e.server import free_ports
 from tests.factories import make_server_certificate
 from tests.pki.admin.conftest import entry_of, said, text_of
 
+(FREE,) = free_ports(1)
 LIST = "/console/pki/endpoint/"
 
 
@@ -58,6 +64,11 @@ def fields_of(endpoint, **changed):
         "policy": endpoint.policy,
         "client_certificate": endpoint.client_certificate,
         "truststore": endpoint.truststore_id or "",
+        "max_connections": endpoint.max_connections,
+        "max_per_address": endpoint.max_per_address,
+        "handshake_seconds": endpoint.handshake_seconds,
+        "proxy": endpoint.proxy,
+        "proxy_addresses": endpoint.proxy_addresses,
     } | changed
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -66,15 +77,15 @@ def test_change_is_saved_recorded_and_announced_together(console, main, second):
     before = current_version()
 
     response = console.post(
-        page(second), fields_of(second, client_certificate="required", port=9444)
+        page(second), fields_of(second, client_certificate="required", port=FREE)
     )
 
     assert response.status_code == 302
     second.refresh_from_db()
-    assert (second.client_certificate, second.port) == ("required", 9444)
+    assert (second.client_certificate, second.port) == ("required", FREE)
     entry = entry_of("endpoint.changed")
     assert (entry.actor, entry.target) == ("admin", "second")
-    assert entry.detail == {"client_certificate": "required", "port": "9444"}
+    assert entry.detail == {"client_certificate": "required", "port": str(FREE)}
     assert current_version() == before + 1
 
 
@@ -86,7 +97,7 @@ def test_change_that_cannot_be_recorded_is_not_made(console, second, monkeypatch
         raise AuditError("The audit trail cannot be written: disk full.")
 
     monkeypatch.setattr(audit, "record", broken)
-    response = console.post(page(second), fields_of(second, port=9444))
+    response = console.post(page(second), fields_of(second, port=FREE))
 
     assert response.status_code == 409
     assert "disk full" in text_of(response)
@@ -106,23 +117,77 @@ def test_port_in_use_is_a_sentence(console, main, second):
     response = console.post(page(second), fields_of(second, port=8443))
 
     assert response.status_code == 200
-    assert "already exists" in text_of(response)
+    assert "Endpoint main has 127.0.0.1 port 8443." in text_of(response)
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"enabled": None}, {"tls": None}, {"serves": "enrol"}],
-    ids=["off", "plain", "moved"],
+    [
+        {"enabled": None},
+        {"serves": "enrol"},
+        {"serves": "chat"},
+        {"tls": None, "client_certificate": "none", "truststore": "", "serves": "public"},
+        {"proxy": "protocol", "proxy_addresses": "192.0.2.1"},
+        {"address": "127.0.0.2"},
+    ],
+    ids=["off", "moved", "half", "plain", "behind a proxy", "elsewhere"],
 )
-def test_nobody_saws_off_the_endpoint_they_sit_on(console, main, changed):
+def test_nobody_saws_off_the_endpoint_they_sit_on(console, main, second, changed):
     response = console.post(page(main), fields_of(main, **changed))
 
-    assert "You are using this endpoint right now." in text_of(response)
+    assert "You are using this endpoint right now" in text_of(response)
     main.refresh_from_db()
     assert (main.enabled, main.tls, main.serves) == (True, True, "main")
 
 
-def test_endpoint_is_removed_once_it_is_off(console, second):
+def test_admin_whose_own_certificate_would_be_refused_is_told_at_the_field(
+    console, pki, main, second
+):
+    foreign = truststore.create_truststore(actor="admin", name="partners", at=timezone.now())
+    root = certs.make_ca("Partner Root")
+    truststore.add_anchor(
+        actor="admin", truststore=foreign, certificate=root.der, at=timezone.now()
+    )
+
+    response = console.post(page(main), fields_of(main, truststore=foreign.pk))
+    errors = response.context["adminform"].form.errors
+    assert "Your own certificate would be refused here" in errors["truststore"][0]
+    main.refresh_from_db()
+    assert main.truststore == pki.truststore
+
+    assert console.post(page(second), fields_of(second, truststore=foreign.pk)).status_code == 302
+
+
+def test_further_certificates_and_limits_are_chosen_on_the_page(console, pki, main, second):
+    other = make_server_certificate(pki.issuing, hosts=("chat.example.org",))
+    fields = fields_of(second, max_connections=7, further_certificates=[other.pk])
+    assert console.post(page(second), fields).status_code == 302
+
+    second.refresh_from_db()
+    assert (second.max_connections, list(second.further_certificates.all())) == (7, [other])
+    entry = entry_of("endpoint.changed")
+    assert entry.detail == {"max_connections": "7", "further_certificates": [other.sha256]}
+
+
+def test_new_certificate_may_stand_beside_with_another_kind_of_key(console, main, server):
+    fields = {"hosts": "localhost", "algorithm": "p384", "beside": "on"}
+    console.post(page(main, "renew"), fields)
+
+    main.refresh_from_db()
+    (beside,) = main.further_certificates.all()
+    assert (main.certificate, beside.key.algorithm) == (server, "p384")
+
+
+def test_list_says_what_is_wrong(console, main, second):
+    assert "on</span>" in text_of(console.get(LIST))
+    Certificate.objects.filter(pk=main.certificate_id).update(
+        is_outside=True, not_after=timezone.now() + dt.timedelta(days=9, hours=1)
+    )
+    assert "certificate ends</span>" in text_of(console.get(LIST))
+    assert "expires in 9 days; nobody but you can renew it" in text_of(console.get(page(main)))
+
+
+def test_endpoint_is_removed_once_it_is_off(console, main, second):
     assert console.post(page(second, "delete"), {"post": "yes"}).status_code == 404
 
     console.post(page(second), fields_of(second, enabled=None))
@@ -161,32 +226,32 @@ def test_impossible_host_is_a_sentence_on_the_form(console, main, server):
 
 
 def test_new_endpoint_is_made_by_the_verb(console, second):
-    fields = fields_of(second, name="third", port=9445)
+    fields = fields_of(second, name="third", port=FREE)
     response = console.post(f"{LIST}add/", fields)
 
     assert response.status_code == 302, text_of(response)
-    assert Endpoint.objects.get(name="third").port == 9445
+    assert Endpoint.objects.get(name="third").port == FREE
     assert entry_of("endpoint.created").target == "third"
 
 
 def test_name_of_an_endpoint_stays(console, second):
-    console.post(page(second), fields_of(second, name="other", port=9444))
+    console.post(page(second), fields_of(second, name="other", port=FREE))
 
     second.refresh_from_db()
-    assert (second.name, second.port) == ("second", 9444)
+    assert (second.name, second.port) == ("second", FREE)
 
 
 def test_changing_needs_the_right(clerk, second):
     looker = clerk("view_endpoint")
     assert looker.get(page(second)).status_code == 200
-    looker.post(page(second), fields_of(second, port=9444))
+    looker.post(page(second), fields_of(second, port=FREE))
     assert looker.get(page(second, "renew")).status_code == 404
     second.refresh_from_db()
     assert second.port == 9443
 
-    clerk("view_endpoint", "change_endpoint").post(page(second), fields_of(second, port=9444))
+    clerk("view_endpoint", "change_endpoint").post(page(second), fields_of(second, port=FREE))
     second.refresh_from_db()
-    assert second.port == 9444
+    assert second.port == FREE
 
 
 # --- From elsewhere -------------------------------------------------------------------------

@@ -17,13 +17,13 @@ QUERIES = {
     "/console/pki/certificateauthority/": 6,
     "/console/pki/revocationlist/": 7,
     "/console/pki/truststore/": 7,
-    "/console/pki/endpoint/": 6,
+    "/console/pki/endpoint/": 8,  # and which processes serve
     "/console/pki/invitation/": 6,
     "/console/pki/auditentry/": 9,  # and what waits in the backlog
     "/console/pki/operation/": 6,
     "/console/auth/group/": 6,
     "/console/pki/certificationrequest/": 7,
-    "/console/": 13,
+    "/console/": 14,
 }
 
 

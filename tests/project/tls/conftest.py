@@ -169,6 +169,7 @@ class Ground:
         name: str = "main",
         policy: str = "intermediate",
         tls: bool = True,
+        **fields: Any,
     ) -> Wanted:
         settings = EndpointSettings(
             name=name,
@@ -178,6 +179,7 @@ class Ground:
             tls=tls,
             client_certificate=mode,
             certificate=self.world.server.der,
+            **fields,
         )
         return Wanted(settings, self.world.contexts(mode, trust, policy=policy) if tls else None)
 
@@ -235,7 +237,7 @@ class Process:
         self.process.send_signal(number)
 
 
-def start_process(world: World) -> Process:
+def start_process(world: World, **limits: float) -> Process:
     secure, plain = free_port(), free_port()
     directory = world.directory
     command = [sys.executable, "-m", "tests.project.tls.serving"]
@@ -244,7 +246,8 @@ def start_process(world: World) -> Process:
     process = subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,
-        env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"},
+        env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+        | {"LIMITS": json.dumps(limits)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
@@ -255,6 +258,15 @@ def start_process(world: World) -> Process:
 def serving(world: World) -> Iterator[Process]:
     """One process for all tests that leave it as they found it."""
     process = start_process(world)
+    yield process
+    process.stop()
+    assert process.process.wait(15) == 0
+
+
+@pytest.fixture(scope="session")
+def hasty(world: World) -> Iterator[Process]:
+    """One that waits for nobody."""
+    process = start_process(world, head_seconds=1, body_seconds=1, idle_seconds=1, body_bytes=1000)
     yield process
     process.stop()
     assert process.process.wait(15) == 0

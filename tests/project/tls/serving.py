@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import sys
+from functools import partial
 from pathlib import Path
 
 import django
 from django.conf import settings
 
 if not settings.configured:
-    settings.configure()
+    apps = ["django.contrib.auth", "django.contrib.contenttypes", "pki"]
+    settings.configure(INSTALLED_APPS=apps, AUTH_USER_MODEL="pki.User")
     django.setup()
 
 from project.tls import context
 from project.tls.endpoint import EndpointSettings
+from project.tls.limits import Limits
 from project.tls.listeners import Wanted
 from project.tls.server import Server
 from tests.project.tls.conftest import Trust
@@ -154,7 +158,9 @@ def main(root: str, server: str, secure: str, plain: str) -> None:
         wanted("main", int(secure), "optional", Path(server), trust),
         wanted("public", int(plain), "plain", Path(server), trust),
     ]
-    Server(application, wanted=ports, ready=lambda: print("ready", flush=True)).run()
+    limits = Limits(**json.loads(os.environ.get("LIMITS", "{}")))
+    ready = partial(print, "ready", flush=True)
+    Server(application, wanted=ports, ready=ready, limits=limits).run()
 
 
 if __name__ == "__main__":

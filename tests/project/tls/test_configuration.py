@@ -40,7 +40,9 @@ def test_row_becomes_settings_and_contexts(endpoint, server):
         "intermediate",
         "required",
     )
-    assert wanted.contexts.full.cert_store_stats() == {"x509": 2, "x509_ca": 2, "crl": 2}
+    trust = wanted.contexts.trust
+    assert trust
+    assert [len(trust.anchors), len(trust.intermediates), len(trust.crls)] == [1, 1, 2]
 
 
 def test_optional_loads_no_crls_and_none_no_trust(endpoint):
@@ -64,6 +66,23 @@ def test_plain_endpoint_has_no_contexts(endpoint):
 def test_disabled_endpoint_is_not_wanted(endpoint):
     Endpoint.objects.update(enabled=False)
     assert configuration.load() == []
+
+
+def test_further_certificates_are_by_name_as_long_as_they_are_valid(endpoint, pki, caplog):
+    further = make_server_certificate(pki.issuing, hosts=("chat.example.org",))
+    endpoint.further_certificates.add(further)
+    (wanted,) = configuration.load()
+    assert wanted.contexts
+    assert set(wanted.contexts.named) == {"localhost", "chat.example.org"}
+
+    long_ago = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    further.__class__.objects.filter(pk=further.pk).update(
+        not_before=long_ago, not_after=long_ago + dt.timedelta(days=1)
+    )
+    (wanted,) = configuration.load()
+    assert wanted.contexts
+    assert wanted.contexts.named == {}
+    assert "does not use its certificate" in caplog.text
 
 
 def test_stale_crl_is_said_loudly(endpoint, pki, caplog):

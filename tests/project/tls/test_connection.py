@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from project.tls import connection
+from project.tls import advice, connection
+from project.tls.channel import PlainChannel
 from project.tls.failures import handshake_failed
 from tests.project.tls.conftest import TLS12, TLS13, receive_all
 
@@ -148,9 +149,18 @@ def test_peer_that_does_not_hang_up_is_cut(ground, monkeypatch):
         until(lambda: ground.factory.built[0].lost is not None)
 
 
-def test_silent_client_meets_the_handshake_deadline(ground, monkeypatch, caplog):
-    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 0.2)
-    port = ground.serve()
+def test_lingering_connection_holds_nothing_that_was_sent(ground, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 60)
+    with connect(ground, TLS13) as client:
+        client.sendall(b"close")
+        assert receive_all(client) == b"bye"
+        (server,) = ground.ports.connections()
+        assert server.is_done
+        assert isinstance(server._channel, PlainChannel)
+
+
+def test_silent_client_meets_the_handshake_deadline(ground, caplog):
+    port = ground.serve(handshake_seconds=0.2)
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         client.sendall(b"\x16\x03\x01\x02\x00")  # the beginning of a ClientHello
         began = time.monotonic()
@@ -159,10 +169,10 @@ def test_silent_client_meets_the_handshake_deadline(ground, monkeypatch, caplog)
     assert "not complete after 0.2 s" in caplog.text
 
 
-def test_open_connection_has_no_handshake_deadline(ground, monkeypatch):
-    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 0.2)
-    with connect(ground, TLS13) as client:
-        time.sleep(0.4)
+def test_open_connection_has_no_handshake_deadline(ground):
+    port = ground.serve(handshake_seconds=1)
+    with ground.connect(port) as client:
+        time.sleep(1.2)
         client.sendall(b"still here")
         assert client.recv(20) == b"still here"
 
@@ -210,7 +220,7 @@ def test_failed_handshake_is_told_once_with_reason_peer_and_advice(ground, caplo
         ("main", "certificate revoked")
     ]
     assert told[0]["peer"] == f"{host}:{number}"
-    assert told[0]["advice"] == "Its holder needs a new certificate."
+    assert told[0]["advice"] == advice.NEW_ONE
     (record,) = [r for r in caplog.records if r.name == "project.tls" and "failed" in r.message]
     assert f"main: handshake with {host}:{number} failed: certificate revoked." in record.message
 

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from project.tls.endpoint import ListenError
+from project.tls.binding import ListenError
 from tests.project.tls.conftest import free_port
 from tests.project.tls.test_connection import until
 

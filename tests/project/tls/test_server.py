@@ -9,20 +9,97 @@ import time
 
 import pytest
 
+from tests.project.tls.conftest import receive_all
+from tests.project.tls.test_connection import until
+from tests.project.tls.test_listeners import is_refused
 from tests.project.tls.test_websocket import closing, open_socket
 
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+def one_answer(client):
+    """An answer that leaves the connection open: in chunks, the last of which is empty."""
+    answer = b""
+    while not answer.endswith(b"\r\n0\r\n\r\n"):
+        part = client.recv(10_000)
+        assert part
+        answer += part
+    return answer
+
+
+def no_longer_accepts(mortal):
+    until(lambda: is_refused(mortal.secure))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_idle_server_stops_at_once_with_success(mortal, number):
+def test_idle_connection_is_closed_and_the_server_ends_with_success(mortal, number):
     with mortal.connect() as idle:
         idle.sendall(GET % b"/")
-        idle.recv(10_000)
-        began = time.monotonic()
+        one_answer(idle)
         mortal.stop(number)
-        assert mortal.process.wait(10) == 0
-        assert time.monotonic() - began < 2
+        assert idle.recv(10_000) == b""
+    assert mortal.process.wait(30) == 0
+
+
+def test_kept_alive_connection_gets_one_more_answer(mortal):
+    with mortal.connect() as client:
+        client.sendall(GET % b"/")
+        assert b"onnection: close" not in one_answer(client)
+        mortal.stop()
+        no_longer_accepts(mortal)
+        client.sendall(GET % b"/")
+        answer = receive_all(client)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"onnection: close" in answer
+    assert mortal.process.wait(30) == 0
+
+
+def test_connection_of_this_moment_is_served(mortal):
+    with socket.create_connection(("127.0.0.1", mortal.secure), timeout=30) as accepted:
+        mortal.get("/")  # by now the other one has been accepted as well
+        mortal.stop()
+        no_longer_accepts(mortal)
+        with mortal.world.client().wrap_socket(accepted, server_hostname="localhost") as client:
+            client.sendall(GET % b"/")
+            answer = receive_all(client)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"onnection: close" in answer
+
+
+def test_connection_of_this_moment_that_asks_nothing_is_closed(mortal):
+    with socket.create_connection(("127.0.0.1", mortal.secure), timeout=20) as accepted:
+        mortal.get("/")
+        mortal.stop()
+        no_longer_accepts(mortal)
+        with mortal.world.client().wrap_socket(accepted, server_hostname="localhost") as client:
+            assert client.recv(10) == b""
+
+
+def test_upload_under_way_is_finished(mortal):
+    with mortal.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n")
+        client.sendall(b"x" * 10)
+        mortal.get("/")
+        mortal.stop()
+        no_longer_accepts(mortal)
+        time.sleep(2.5)  # longer than the last call
+        client.sendall(b"x" * 10)
+        answer = receive_all(client)
+    assert b'"body": 20' in answer
+    assert b"onnection: close" in answer
+
+
+def test_websocket_of_this_moment_is_accepted_before_it_gets_1001(mortal):
+    accepted = mortal.connect()
+    mortal.stop()
+    no_longer_accepts(mortal)
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + key
+    accepted.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n" + upgrade + b"\r\n")
+    head, _, frame = receive_all(accepted).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert frame[2:4] == (1001).to_bytes(2, "big")
+    accepted.close()
 
 
 async def test_websockets_get_1001(mortal):
