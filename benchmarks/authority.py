@@ -317,11 +317,10 @@ def issue_rows(scene: Scene) -> list[Row]:
     from django.utils import timezone
 
     from pki import issuance
+    from pki.wanted import Wanted
 
     wanted = [
-        issuance.Wanted(
-            "person", csr=csr(), owner=scene.people[number % PEOPLE], device="benchmark"
-        )
+        Wanted("person", csr=csr(), owner=scene.people[number % PEOPLE], device="benchmark")
         for number in range(WARMING + ISSUES + MANY * SLICES)
     ]
     made_by = {"actor": "benchmark", "authority": scene.authority}

@@ -226,11 +226,13 @@ def withdraw(
     return request
 
 
-def check(*, request: CertificationRequest, at: dt.datetime) -> None:
-    """Whether a waiting request could be issued now; raises what `approve` would. Changes nothing,
-    and writes nothing down: a page that is looked at is no attempt of anybody."""
+def check(*, request: CertificationRequest, at: dt.datetime) -> x509.Certificate:
+    """What a waiting request would be issued now, but for serial number and signature, which are
+    drawn and made then; raises what `approve` would. Changes nothing, and writes nothing down: a
+    page that is looked at is no attempt of anybody."""
     _require_sound(request)
-    _prepared(request, actor="", at=at)  # what is refused to nobody is not recorded
+    # What is refused to nobody is not recorded.
+    return _prepared(request, actor="", at=at).twin
 
 
 def approvals_that_count(request: CertificationRequest) -> list[Approval]:

@@ -1,6 +1,6 @@
 """System checks: an unsafe start is refused, with an id and a sentence that says what to change.
 
-E001 looks at a file alone. The others look into the database, so Django runs them where a database
+E001 and W004 look at files alone. The others look into the database, so Django runs them where a database
 is asked for (`check --database default`, `migrate`, `serve`), and they are silent until it is
 migrated.
 """
@@ -33,6 +33,21 @@ def master_key_file(**_: Any) -> list[CheckMessage]:
     except MasterKeyError as error:
         return [Error(str(error), id="pki.E001")]
     return []
+
+
+@register()
+def master_key_change(**_: Any) -> list[CheckMessage]:
+    """W004: the keys are being wrapped under a new master key, and that is not finished."""
+    coming = masterkey.following(settings.SIGNET_MASTER_KEY_FILE)
+    if not coming.exists():
+        return []
+    return [
+        Warning(
+            "A change of the master key was begun and is not finished: both files are needed.",
+            hint=f"Keep {coming}, and run: manage.py rewrap_keys",
+            id="pki.W004",
+        )
+    ]
 
 
 @register(Tags.database)

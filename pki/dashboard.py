@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from pki import server_certificates
+from pki import responder, server_certificates
 from pki.admin.columns import (
     SOON,
     admin_url,
@@ -225,8 +225,8 @@ def _bars(
 
 
 def authorities(*, at: dt.datetime) -> list[dict[str, Any]]:
-    rows = with_newest_crl(CertificateAuthority.objects.select_related("certificate"))
-    found = rows.defer("certificate__der").order_by(*TREE)
+    related = CertificateAuthority.objects.select_related("certificate", "responder")
+    rows = with_newest_crl(related.defer("certificate__der", "responder__der"))
     return [
         {
             "name": row.name,
@@ -242,8 +242,9 @@ def authorities(*, at: dt.datetime) -> list[dict[str, Any]]:
             "stale": crl.is_stale_at(at) if crl else row.certificate.key_id is not None,
             "ends_soon": at < row.certificate.not_after < at + CA_SOON,
             "days": (row.certificate.not_after - at).days,
+            "responder_overdue": responder.is_overdue(row, at=at),
         }
-        for row, crl in ((row, newest_crl_of(row)) for row in found)
+        for row, crl in ((row, newest_crl_of(row)) for row in rows.order_by(*TREE))
     ]
 
 
@@ -324,6 +325,9 @@ def alerts(context: dict[str, Any]) -> list[Alert]:
             text = f"{row['name']}: its certificate expires in {row['days']} days."
             tone = "bad" if row["days"] < SOON.days else "warn"
             found.append(Alert(text, row["url"], tone))
+        if row["responder_overdue"]:
+            text = f"{row['name']}: its OCSP responder could not be renewed; the log says why."
+            found.append(Alert(text, row["url"], "warn"))
     if waiting := context.get("waiting"):
         text = (
             f"{waiting} request{'s' if waiting > 1 else ''} for certificates: waiting for approval."

@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TypedDict
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+# What `cryptography` raises for a certificate that a stranger made up: as it is loaded, and later,
+# as its names, key and extensions are read.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+SHA256_DIGITS = 64
+# 8 bytes and more, in one piece or in pairs.
+DIGITS = re.compile(r"[0-9A-Fa-f]{15,}|[0-9A-Fa-f]{2}([:\s][0-9A-Fa-f]{2}){7,}")
 
 
 class Description(TypedDict):
@@ -39,6 +57,15 @@ def partition_of(serial: int | str, partitions: int) -> int:
 def sha256_digits(text: str) -> str:
     """A fingerprint as somebody typed it, with or without colons, the way our rows hold it."""
     return "".join(text.replace(":", "").split()).lower()
+
+
+def plain_digits(text: str) -> str:
+    """What somebody looks for: a fingerprint or serial number the way our rows hold it, or the words
+    as they are. An address (2001:db8::1) is none of the two."""
+    if not DIGITS.fullmatch(text.strip()):
+        return text
+    digits = sha256_digits(text)
+    return digits if len(digits) == SHA256_DIGITS else digits.lstrip("0")
 
 
 def colons(digest: str) -> str:

@@ -73,6 +73,8 @@ def change_endpoint(
     if unknown := changes.keys() - CHANGEABLE:
         raise RequestError(f"This cannot be changed: {', '.join(sorted(unknown))}.")
     with transaction.atomic():
+        # Each of them: of two who switch off one of the last two consoles, the second has to see it.
+        list(Endpoint.objects.select_for_update(no_key=True).order_by("pk").values_list("pk"))
         row = _locked(endpoint)
         if not changes:
             return row

@@ -250,15 +250,19 @@ def import_crl(*, actor: str, crl: x509.CertificateRevocationList, at: dt.dateti
 
 def _signers(crl: x509.CertificateRevocationList) -> list[CertificateAuthority]:
     """All rows of the CA: it has several where it was renewed under its name with its key."""
-    signers = [
-        ca
-        for ca in _called(crl.issuer)
-        if trustpath.is_usable(crl, _read(bytes(ca.certificate.der)))
-    ]
-    if not signers:
+    known = [(ca, _read(bytes(ca.certificate.der))) for ca in _called(crl.issuer)]
+    signed = [(ca, issuer) for ca, issuer in known if trustpath.is_signed_by(crl, issuer)]
+    signers = [ca for ca, issuer in signed if trustpath.fault_of(crl, issuer) is None]
+    if not signed:
         raise AuthorityError(
-            f"No CA known here signed this CRL of {crl.issuer.rfc4514_string()} as a full CRL "
-            "(RFC 5280, 5.2). Import the certificate of that CA first, or fetch its complete CRL."
+            f"No CA known here signed this CRL of {crl.issuer.rfc4514_string()}. Import the "
+            "certificate of that CA first."
+        )
+    if not signers:
+        ca, issuer = signed[0]
+        raise AuthorityError(
+            f"This CRL of {ca} {trustpath.fault_of(crl, issuer)}. Ask {ca} for a full CRL with "
+            "both a number and an authority key identifier."
         )
     for ca in signers:
         if ca.certificate.key_id is not None:

@@ -15,7 +15,7 @@ import datetime as dt
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 from typing import TypeVar
@@ -25,17 +25,25 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import IntegrityError, transaction
 
-from pki import algorithms, audit, catalogue, excess, keys, lint, names, tbs
+from pki import algorithms, audit, catalogue, keys, lint, names, tbs
 from pki.changes import announce_change
 from pki.description import serial_text
 from pki.errors import LintError, ProfileError, RequestError, StateError
 from pki.holdings import Claim, Holdings
 from pki.models import AuditEntry, Certificate, CertificateAuthority, PrivateKey, User
-from pki.profiles import Excess, Profile, Purpose
+from pki.profiles import Profile
 from pki.progress import Progress, unwatched
 from pki.querysets import rows_of
 from pki.signals import certificate_issued
-from pki.signatory import Signatory, read
+from pki.signatory import Signatory
+from pki.wanted import (
+    Wanted,
+    certified_key,
+    differences,
+    names_for,
+    narrowed,
+    refuse_misfits,
+)
 
 T = TypeVar("T")
 WORD_EVERY = 20  # certificates between two words of progress
@@ -43,45 +51,19 @@ WORD_EVERY = 20  # certificates between two words of progress
 ACTIVE = f"SELECT id FROM {User._meta.db_table} WHERE is_active AND id IN ({{}})"  # noqa: S608
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """One certificate as it is asked for.
-
-    Exactly one of `public_key`, `csr` and `key` (one of the server's own) says whose key it is. A
-    person's certificate takes its names from `owner`, a server's from `hosts`
-    (settings.SIGNET_HOSTS when there are none), a CA's and a responder's from `common_name`.
-
-    `validity` shortens that of the profile. For CAs: `path_length` stands for the profile's,
-    `name_constraints` bind what they sign, and `renews` is their certificate that gets a successor
-    with the same name and key.
-    """
-
-    profile: str
-    public_key: CertificatePublicKeyTypes | None = None
-    csr: x509.CertificateSigningRequest | None = None
-    key: PrivateKey | None = None
-    owner: User | None = None
-    device: str = ""
-    common_name: str = ""
-    hosts: Sequence[str] = ()
-    path_length: int | None = None
-    validity: dt.timedelta | None = None
-    name_constraints: x509.NameConstraints | None = None
-    renews: Certificate | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A certificate that may be signed, once. Only `prepare` makes one that `issue` accepts.
 
-    `differences` are sentences: what the CSR asked for and the certificate will not have.
+    `twin` is the certificate as it will be, under a throw-away signature. `differences` are
+    sentences: what the CSR asked for and the certificate will not have.
     """
 
     actor: str
     authority: CertificateAuthority | None
     profile: Profile
     builder: x509.CertificateBuilder
-    tbs: bytes
+    twin: x509.Certificate
     serial: int
     claim: Claim
     signer: PrivateKey
@@ -240,10 +222,10 @@ def _attempt(step: Callable[..., T], *values: object) -> T | RequestError:
 def _begin(wanted: Wanted, named: Profile | RequestError, signatory: Signatory) -> _Begun:
     if isinstance(named, RequestError):
         raise named
-    kind = _narrowed(named, wanted.path_length, wanted.validity)
-    _refuse_misfits(kind, wanted, signatory)
+    kind = narrowed(named, wanted)
+    refuse_misfits(kind, wanted, signs_itself=signatory.authority is None)
     signer = signatory.key_for(kind, wanted.key)
-    key = _certified_key(wanted)
+    key = certified_key(wanted)
     kind.require_public_key(key)
     claim = Claim(algorithms.spki_sha256(key), kind, wanted.owner, wanted.renews)
     return _Begun(wanted, kind, key, signer, claim)
@@ -252,8 +234,8 @@ def _begin(wanted: Wanted, named: Profile | RequestError, signatory: Signatory) 
 def _finish(begun: _Begun, holdings: Holdings, signatory: Signatory, actor: str) -> Prepared:
     wanted, kind, at = begun.wanted, begun.kind, signatory.at
     holdings.admit(begun.claim)
-    subject, alternatives = _names(wanted, kind)
-    differences = _differences(wanted.csr, kind, subject, alternatives)
+    subject, alternatives = given = names_for(wanted, kind)
+    left_out = differences(wanted, kind, given)
     device = names.clean_device(wanted.device) if wanted.device else ""
     serial = tbs.new_serial()
     request = tbs.Request(subject, begun.key, alternatives, serial, at, wanted.name_constraints)
@@ -265,7 +247,7 @@ def _finish(begun: _Begun, holdings: Holdings, signatory: Signatory, actor: str)
         authority=signatory.authority,
         profile=kind,
         builder=builder,
-        tbs=twin.tbs_certificate_bytes,
+        twin=twin,
         serial=serial,
         claim=begun.claim,
         signer=begun.signer,
@@ -273,67 +255,11 @@ def _finish(begun: _Begun, holdings: Holdings, signatory: Signatory, actor: str)
         owner=wanted.owner,
         device=device,
         at=at,
-        differences=differences,
+        differences=left_out,
     )
     with _pending_lock:
         _pending.add(prepared)
     return prepared
-
-
-def _narrowed(kind: Profile, path_length: int | None, validity: dt.timedelta | None) -> Profile:
-    if path_length is not None:
-        kind = replace(kind, path_length=path_length)
-    if validity is None:
-        return kind
-    if validity > kind.validity:
-        raise ProfileError(
-            f"Profile {kind.name!r} admits {kind.validity.days} days, and no more than that."
-        )
-    return replace(kind, validity=validity)
-
-
-def _refuse_misfits(kind: Profile, wanted: Wanted, signatory: Signatory) -> None:
-    if (signatory.authority is None) != (kind.purpose is Purpose.ROOT):
-        raise ProfileError("A root signs itself, and everything else is signed by a CA.")
-    if wanted.name_constraints is not None and not kind.is_ca:
-        raise ProfileError("Name constraints are for CAs.")
-    if wanted.renews is not None and not kind.is_ca:
-        raise ProfileError("Only a CA is renewed with its own key in place.")
-
-
-def _certified_key(wanted: Wanted) -> CertificatePublicKeyTypes:
-    public, csr, key = wanted.public_key, wanted.csr, wanted.key
-    if sum(source is not None for source in (public, csr, key)) != 1:
-        raise ProfileError("Give one key: a public key, a request, or a key that is kept here.")
-    if csr is not None:
-        return excess.certified_key(csr)
-    return keys.public_key(key) if key is not None else public  # type: ignore[return-value]
-
-
-def _names(wanted: Wanted, kind: Profile) -> names.Names:
-    if wanted.renews:  # as it was, byte for byte: what this CA signed must go on finding it
-        return read(bytes(wanted.renews.der)).subject, ()
-    hosts = wanted.hosts
-    if kind.is_for_servers and not hosts:
-        hosts = names.server_hosts()
-    return names.names_of(kind, owner=wanted.owner, common_name=wanted.common_name, hosts=hosts)
-
-
-def _differences(
-    csr: x509.CertificateSigningRequest | None,
-    kind: Profile,
-    subject: x509.Name,
-    alternatives: Sequence[x509.GeneralName],
-) -> tuple[str, ...]:
-    if csr is None:
-        return ()
-    found = excess.differences(csr, profile=kind, subject=subject, names=alternatives)
-    if found and kind.excess is Excess.REFUSE:
-        raise ProfileError(
-            f"Profile {kind.name!r} refuses requests that ask for more than it gives. "
-            + " ".join(found)
-        )
-    return tuple(found)
 
 
 # --- Writing --------------------------------------------------------------------------------
@@ -348,7 +274,7 @@ def _take(prepared: Sequence[Prepared]) -> None:
 
 def _signed(prepared: Prepared) -> x509.Certificate:
     signed = keys.sign_certificate(prepared.builder, key=prepared.signer)
-    if signed.tbs_certificate_bytes != prepared.tbs:
+    if signed.tbs_certificate_bytes != prepared.twin.tbs_certificate_bytes:
         raise LintError(["twin: what was signed is not what was linted"])
     return signed
 

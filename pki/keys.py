@@ -219,9 +219,9 @@ def change_master_key(
     no file is named (StateError).
     """
     path = settings.SIGNET_MASTER_KEY_FILE
+    require_master_key()
     if source is None and not masterkey.following(path).exists():
         raise StateError("No change of the master key was begun. Name the file of the new one.")
-    require_master_key()
     new = masterkey.prepare(path, source)
     rows = _wrapped_here()
     total, done = rows.count(), rows.filter(wrapped_by=new.identifier).count()
@@ -315,12 +315,24 @@ def _master_of(identifier: str) -> masterkey.MasterKey:
     path = settings.SIGNET_MASTER_KEY_FILE
     master = masterkey.find(path, identifier)
     if master is None:
-        raise MasterKeyInvalidError(
-            path,
-            f"is another one ({masterkey.load(path).identifier}) than the one that wrapped the "
-            f"keys ({identifier}); put the right file back from your backup",
-        )
+        raise _missing(path, identifier)
     return master
+
+
+def _missing(path: Path, identifier: str) -> MasterKeyInvalidError:
+    coming, current = masterkey.following(path), masterkey.load(path).identifier
+    if _wrapped_here().filter(wrapped_by=current).exists():
+        return MasterKeyInvalidError(
+            path,
+            f"opens a part of the keys alone: they were being wrapped anew, and the new master key "
+            f"({identifier}) is not in {coming.name} beside it; put that file back, which is a copy "
+            "of the one named with --new-master-key, and run rewrap_keys again",
+        )
+    return MasterKeyInvalidError(
+        path,
+        f"is another one ({current}) than the one that wrapped the keys ({identifier}); put the "
+        f"right file back from your backup, as {coming.name} where rewrap_keys was interrupted",
+    )
 
 
 # --- On a token -----------------------------------------------------------------------------

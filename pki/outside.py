@@ -226,8 +226,12 @@ def _former_crl(
     if not data.strip():
         return None
     found = files.read_revocation_list(data)
-    if not trustpath.is_usable(found, certificate):
-        raise AuthorityError(f"This CRL is not one that {authority} signed as a full CRL.")
+    if not trustpath.is_signed_by(found, certificate):
+        raise AuthorityError(
+            f"{authority} did not sign this CRL. Hand in the newest one of its own."
+        )
+    if fault := trustpath.fault_of(found, certificate):
+        raise AuthorityError(f"This CRL of {authority} {fault}. Hand in its newest full one.")
     newest = _newest_kept(authority)
     if newest is not None and trustpath.crl_number(found) < newest:
         raise StateError(f"CRL {newest} of {authority} is here already. Hand in the newest one.")

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from pki import audit
 from pki.changes import announce_change
 from pki.errors import RequestError
-from pki.models import Invitation, User
+from pki.models import Invitation, TrustStore, User
 
 CHANGEABLE = frozenset({"name", "email", "is_staff", "is_superuser", "groups"})
 # Who acts in the audit trail without being a person; see also `adoption.RECOGNISED`.
@@ -32,6 +32,9 @@ def create_person(
     at: dt.datetime,
 ) -> User:
     """Create a person without a password; an admin may use the whole console.
+
+    Where a trust store recognises people, certificates from elsewhere may be this person's at
+    once: `recognised_by` says so, and the audit entry does.
 
     Refuses (RequestError) a username that is taken, has letters other than allowed, or is one that
     the audit trail calls this machine by.
@@ -59,12 +62,28 @@ def draft_person(*, username: str, name: str, email: str, admin: bool = False) -
 def add_person(*, actor: str, user: User, at: dt.datetime) -> None:
     """Write a person that `draft_person` made, with an audit entry; refuses (RequestError) where
     somebody else took the username meanwhile."""
-    detail = {"admin": user.is_superuser}
+    detail: dict[str, Any] = {"admin": user.is_superuser}
+    if said := recognised_by(user):
+        detail["recognised_by"] = said
     with transaction.atomic():
         _insert(user)
         audit.record(
             actor=actor, action="person.created", target=user.username, detail=detail, at=at
         )
+
+
+def recognised_by(user: User) -> list[str]:
+    """A sentence for each trust store by whose certificates from elsewhere this person is known."""
+    if user.is_staff or user.is_superuser:
+        return []  # nobody of the console is recognised
+    names = {TrustStore.Recognises.SUBJECT.value: user.username}
+    if user.email:
+        names[TrustStore.Recognises.EMAIL.value] = user.email
+    return [
+        f"Whoever has a certificate for {names[store.recognises]!r} that trust store {store} trusts "
+        f"signs in as {user.username}, though it was not issued here."
+        for store in TrustStore.objects.filter(recognises__in=names).order_by("name")
+    ]
 
 
 @audit.refusals("person.change")

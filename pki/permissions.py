@@ -43,6 +43,12 @@ def may_set_email(user: User) -> bool:
     return user.is_superuser or may_issue(user) or not by_email.exists()
 
 
+def may_create_people(user: User) -> bool:
+    """Where a trust store recognises people by a common name, a username is as good as well."""
+    by_subject = TrustStore.objects.filter(recognises=TrustStore.Recognises.SUBJECT)
+    return user.is_superuser or may_issue(user) or not by_subject.exists()
+
+
 def may_manage(user: User, subject: User) -> bool:
     """Administrators manage everybody; others nobody who can open the console."""
     return user.is_superuser or not (subject.is_staff or subject.is_superuser)

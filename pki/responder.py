@@ -28,6 +28,7 @@ PROFILE = profiles.OCSP.name
 ALGORITHM = "p256"
 LONGEST_NAME = 64  # RFC 5280, appendix A.1: ub-common-name
 SUFFIX = " OCSP responder"
+PATIENCE = dt.timedelta(hours=1)  # upkeep comes round once a minute
 
 logger = logging.getLogger("pki")
 
@@ -98,6 +99,14 @@ def is_due(authority: CertificateAuthority, *, at: dt.datetime) -> bool:
         return True
     half = current.not_before + (current.not_after - current.not_before) / 2
     return at >= half and current.not_after < authority.certificate.not_after
+
+
+def is_overdue(authority: CertificateAuthority, *, at: dt.datetime) -> bool:
+    """Whether a responder that a CA has should have been replaced, and a person must look why not."""
+    is_able = authority.certificate.key_id is not None and (
+        authority.certificate.status_at(at) is Certificate.Status.VALID
+    )
+    return is_able and authority.responder is not None and is_due(authority, at=at - PATIENCE)
 
 
 def require(*, authority: CertificateAuthority, at: dt.datetime) -> Signer:

@@ -23,10 +23,11 @@ from django.utils.text import slugify
 from pki import algorithms, audit, authorities, catalogue, excess, handout, issuance, names, people
 from pki.errors import ProfileError, RequestError, RowsError
 from pki.handout import Format
-from pki.issuance import Prepared, Wanted
+from pki.issuance import Prepared
 from pki.models import Certificate, CertificateAuthority, User
 from pki.profiles import PERSON
 from pki.progress import Progress, unwatched
+from pki.wanted import Wanted
 
 MOST_ROWS = 10_000  # all are kept in memory between their check and their issue
 STEP = 500  # certificates in one transaction

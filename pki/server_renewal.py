@@ -67,7 +67,9 @@ def _renew(certificate: Certificate, *, actor: str, at: dt.datetime) -> Certific
             ).values("endpoint_id")
         )
     )
-    rows = list(users.order_by("pk").select_for_update(no_key=True))
+    locked = users.order_by("pk").select_for_update(no_key=True)
+    # What was found before the lock may be so no more: the tie to a further one is another row.
+    rows = [row for row in locked if certificate in endpoints.certificates_of(row)]
     signer = authorities.require_issuing(at=at)
     if not rows or signer.certificate.not_after <= certificate.not_after:
         return None  # another process was here, or there is nothing to gain

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -29,6 +29,7 @@ from cryptography.x509.verification import (
 from OpenSSL import crypto
 
 from pki import algorithms
+from pki.description import UNREADABLE
 from pki.errors import (
     CertificateExpiredError,
     CertificateNotTrustedError,
@@ -88,7 +89,7 @@ def _parse(chain: Sequence[bytes]) -> list[x509.Certificate]:
         for certificate in certificates:
             list(certificate.extensions)
             certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion):
+    except UNREADABLE:
         raise CertificateNotTrustedError("This certificate cannot be read.") from None
     return certificates
 
@@ -214,22 +215,45 @@ def _current(
 
 def is_usable(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     """A full CRL (RFC 5280, 5.2) of this very CA, with nothing critical in it or its entries."""
+    return is_signed_by(crl, issuer) and fault_of(crl, issuer) is None
+
+
+def is_signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Whether this CA, which may sign CRLs, put its name on it and signed it."""
     usage = _extension(issuer, x509.KeyUsage)
     if crl.issuer != issuer.subject or (usage is not None and not usage.crl_sign):
         return False
     try:
-        signed = crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-        criticals = [extension.critical for extension in crl.extensions]
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber)
-        key_id = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-        entries = any(extension.critical for entry in crl for extension in entry.extensions)
+        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
         return False
-    except (x509.ExtensionNotFound, x509.DuplicateExtension):
-        return False
+
+
+def fault_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> str | None:
+    """What makes a CRL that the CA signed no full one, as the end of a sentence; None if nothing."""
+    try:
+        extensions = {extension.oid: extension for extension in crl.extensions}
+        is_critical_in_entry = any(one.critical for entry in crl for one in entry.extensions)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        return "has extensions that cannot be read"
+    # A scope comes first: what is partial misses other things too.
+    if ExtensionOID.DELTA_CRL_INDICATOR in extensions:
+        return "is a delta CRL, which lists changes alone (RFC 5280, 5.2.4)"
+    if ExtensionOID.ISSUING_DISTRIBUTION_POINT in extensions and (
+        extensions[ExtensionOID.ISSUING_DISTRIBUTION_POINT].critical
+    ):
+        return "may cover only a part of what its CA issued (RFC 5280, 5.2.5)"
+    if ExtensionOID.AUTHORITY_KEY_IDENTIFIER not in extensions:
+        return "has no authority key identifier (RFC 5280, 5.2.1)"
+    if ExtensionOID.CRL_NUMBER not in extensions:
+        return "has no CRL number (RFC 5280, 5.2.3)"
+    named = extensions[ExtensionOID.AUTHORITY_KEY_IDENTIFIER].value.key_identifier
     own = _extension(issuer, x509.SubjectKeyIdentifier)
-    is_own = own is None or key_id.key_identifier in (None, own.digest)
-    return signed and is_own and number is not None and not any(criticals) and not entries
+    if own is not None and named not in (None, own.digest):
+        return "names another key than that of its CA (RFC 5280, 5.2.1)"
+    if is_critical_in_entry or any(one.critical for one in extensions.values()):
+        return "has a critical extension that is not known here (RFC 5280, 5.2 and 5.3)"
+    return None
 
 
 def crl_number(crl: x509.CertificateRevocationList) -> int:

@@ -97,6 +97,26 @@ def file(name: str, *, environ: Mapping[str, str] = os.environ) -> Path | None:
     return Path(value)
 
 
+def token(
+    module: str, label: str, pin_file: str, *, environ: Mapping[str, str] = os.environ
+) -> tuple[Path | None, str, Path | None]:
+    """A PKCS #11 module, the label of its token and the file of its PIN: all of them or none.
+
+    The PIN file may come later, and the token be away; a module that is missing is a wrong name.
+    """
+    missing = [name for name in (module, label, pin_file) if not environ.get(name)]
+    if missing and len(missing) < 3:
+        raise ImproperlyConfigured(
+            f"{' and '.join(missing)} must be set too, or none of {module}, {label} and {pin_file}."
+        )
+    library = file(module, environ=environ)
+    if library is not None and not library.is_file():
+        raise ImproperlyConfigured(
+            f"{module}: there is no file {library}. Name the PKCS #11 library of the token."
+        )
+    return library, environ.get(label, ""), file(pin_file, environ=environ)
+
+
 def make_home(name: str, path: Path) -> None:
     """Make the directory that everything is written to, for its owner alone."""
     try:

@@ -14,6 +14,7 @@ from cryptography import x509
 from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet, Sum
 
+from pki.description import UNREADABLE
 from project.models import HandshakeFailure
 from project.tls import failures
 from project.tls.sample import MINUTE, Failure, Key, Sample
@@ -99,6 +100,6 @@ def _subject(der: bytes) -> str:
     """What the certificate claims, in characters that can be seen; bytes of a stranger's."""
     try:
         claimed = x509.load_der_x509_certificate(der).subject.rfc4514_string()
-    except (ValueError, TypeError):
+    except UNREADABLE:
         return "(cannot be read)"
     return "".join(one if one.isprintable() else "�" for one in claimed)[:500]

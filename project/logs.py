@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+from typing import Any
 
 TOKEN = re.compile(r"/enrol/[^/\s'\"]+")
 
@@ -16,3 +18,11 @@ class HideTokens(logging.Filter):
         if "/enrol/" in text:
             record.msg, record.args = TOKEN.sub("/enrol/…", text), ()
         return True
+
+
+def hide_odd_names(unraisable: Any) -> None:
+    """For `sys.unraisablehook`: Python prints a stack trace for each client that asks for a server
+    name outside ASCII. That handshake fails, and is reported like every other."""
+    is_name = isinstance(unraisable.object, bytes)
+    if not (is_name and isinstance(unraisable.exc_value, UnicodeDecodeError)):
+        sys.__unraisablehook__(unraisable)

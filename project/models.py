@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from project.tls.advice import plainly
+
 
 class HandshakeFailure(models.Model):
     """A TLS handshake that did not come to pass, or several of the same kind that were counted."""
@@ -26,7 +28,7 @@ class HandshakeFailure(models.Model):
         verbose_name = "failed handshake"
 
     def __str__(self) -> str:
-        return f"{self.endpoint}: {self.reason} ({self.peer})"
+        return f"{self.endpoint}: {plainly(self.reason)} ({self.peer})"
 
 
 class Process(models.Model):

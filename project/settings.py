@@ -24,9 +24,9 @@ SIGNET_MASTER_KEY_FILE = Path(
 # Lists of keys that may not be certified (pki/weak_keys.py): a file or a directory of them
 SIGNET_WEAK_KEYS = os.environ.get("SIGNET_WEAK_KEYS", "")
 # Keys of CAs may live on a PKCS #11 token instead; no password stands in the environment.
-SIGNET_PKCS11_MODULE = environment.file("SIGNET_PKCS11_MODULE")
-SIGNET_PKCS11_TOKEN = os.environ.get("SIGNET_PKCS11_TOKEN", "")
-SIGNET_PKCS11_PIN_FILE = environment.file("SIGNET_PKCS11_PIN_FILE")
+SIGNET_PKCS11_MODULE, SIGNET_PKCS11_TOKEN, SIGNET_PKCS11_PIN_FILE = environment.token(
+    "SIGNET_PKCS11_MODULE", "SIGNET_PKCS11_TOKEN", "SIGNET_PKCS11_PIN_FILE"
+)
 SIGNET_HOSTS = environment.hosts("SIGNET_HOST", default="localhost")
 SIGNET_PORTS = {
     "main": environment.port("SIGNET_PORT", default=8443),

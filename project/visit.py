@@ -12,7 +12,7 @@ from typing import Any
 from pki.addresses import bracketed
 from pki.probes import Probe
 
-SECONDS = 15.0  # for the whole visit; the endpoint's own limit for a handshake is shorter
+SECONDS = 15.0  # for each answer; the endpoint's own limit for a handshake is shorter
 LARGEST = 64 * 1024
 VERSIONS = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
 ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_ALERT_([A-Z_]+)")

@@ -21,12 +21,22 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+# What a stranger may send: the form is DER, and what is in it makes readers stumble, each in its way.
+ODD_VERSION = (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07")
+ODD_NAME = (b"\x55\x04\x03\x0c\x05alice", b"\x55\x04\x03\x03\x05\x00lice")  # a BIT STRING
+
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
 ANY = (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)
 YEAR = dt.timedelta(days=365)
 HOUR = dt.timedelta(hours=1)
+
+
+def made_odd(der: bytes) -> list[bytes]:
+    """A certificate of CN=alice with a version, and with a name, that nobody knows."""
+    assert all(der.count(old) == 1 for old, _ in (ODD_VERSION, ODD_NAME))
+    return [der.replace(old, new) for old, new in (ODD_VERSION, ODD_NAME)]
 
 
 @dataclass(frozen=True)

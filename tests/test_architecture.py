@@ -47,7 +47,7 @@ PKI_STAGES = [
         "truststore",
     }
     | {"adoption", "catalogue", "holdings", "imports", "lockouts", "outside", "responder", "roster"}
-    | {"server_certificates", "signatory"},
+    | {"server_certificates", "signatory", "wanted"},
     {"certification", "endpoints", "probes", "enrolment", "identity", "server_renewal"}
     | {"succession", "upkeep"},
 ]

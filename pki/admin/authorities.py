@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from pki import authorities, crl
+from pki import authorities, crl, responder
 from pki.admin import extensions
 from pki.admin.authority_forms import FoundingForm
 from pki.admin.base import (
@@ -273,15 +273,16 @@ class AuthorityAdmin(SuccessionAdmin):
 
     @column("Answers signed by")
     def responder_link(self, obj: CertificateAuthority) -> SafeString | str:
-        responder = obj.responder
-        if responder is None:
+        current, now = obj.responder, timezone.now()
+        if current is None:
             return "the CA itself" if obj.certificate.key_id else "nobody: its key is elsewhere"
+        is_overdue = responder.is_overdue(obj, at=now)
         return format_html(
             '{} {} <span class="sg-quiet">serial {}, until {}</span>',
-            link_to(responder),
-            status_badge(responder, at=timezone.now()),
-            responder.serial,
-            minute(responder.not_after),
+            link_to(current),
+            badge("renewal overdue", "warn") if is_overdue else status_badge(current, at=now),
+            current.serial,
+            minute(current.not_after),
         )
 
     @column("Published at")

@@ -21,6 +21,7 @@ from unfold.enums import ActionVariant
 from pki import audit
 from pki.admin.columns import admin_url, audit_url, list_url
 from pki.changes import announce_change
+from pki.description import plain_digits
 from pki.errors import PKIError
 from pki.identity import Identity
 from pki.models import User
@@ -41,6 +42,15 @@ class ConsoleAdmin(ModelAdmin):
         actions: dict[str, Any] = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[Any, bool]:
+        """Fingerprints and serial numbers are found with and without colons."""
+        found: tuple[Any, bool] = super().get_search_results(
+            request, queryset, plain_digits(search_term)
+        )
+        return found
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from pki import responder
 from pki.description import colons
 from pki.models import Certificate
 
@@ -24,7 +25,8 @@ def badge(text: str, tone: str = "") -> SafeString:
 
 def status_badge(certificate: Certificate, *, at: dt.datetime) -> SafeString:
     status = certificate.status_at(at)
-    if status is Certificate.Status.VALID and certificate.not_after < at + SOON:
+    is_renewed = certificate.profile == responder.PROFILE  # of that, its CA's page tells
+    if status is Certificate.Status.VALID and certificate.not_after < at + SOON and not is_renewed:
         return badge("expiring soon", "warn")
     tones = {
         Certificate.Status.VALID: "good",

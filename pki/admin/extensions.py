@@ -8,6 +8,7 @@ from typing import Any
 from cryptography import x509
 
 from pki import algorithms
+from pki.admin.columns import minute
 from pki.description import colons
 
 KEY_USAGES = {
@@ -34,6 +35,19 @@ def lines(der: bytes) -> list[tuple[str, str]]:
         mark = " (critical)" if extension.critical else ""
         facts.append((_title(extension.oid) + mark, _value(extension.value)))
     return facts
+
+
+def to_be_signed(certificate: x509.Certificate) -> list[tuple[str, str]]:
+    """Name and value of what somebody who approves a certificate should look at."""
+    kinds = (x509.SubjectAlternativeName, x509.KeyUsage, x509.ExtendedKeyUsage)
+    found = {type(extension.value): extension.value for extension in certificate.extensions}
+    return [
+        ("Subject", certificate.subject.rfc4514_string()),
+        *((_title(kind.oid), _value(found[kind]) if kind in found else "none") for kind in kinds),
+        ("Valid from", minute(certificate.not_valid_before_utc)),
+        ("Valid until", minute(certificate.not_valid_after_utc)),
+        ("Signed by", certificate.issuer.rfc4514_string()),
+    ]
 
 
 def subject_names(der: bytes) -> list[str]:

@@ -35,6 +35,7 @@ from pki.admin.forms import LinkForm, PersonChangeForm, PersonForm
 from pki.errors import NotAllowedError
 from pki.models import Certificate, Invitation, User
 from pki.permissions import (
+    may_create_people,
     may_give_rights,
     may_issue,
     may_manage,
@@ -49,6 +50,10 @@ RIGHTS = ("is_staff", "is_superuser", "groups")
 EMAIL_DECIDES = (
     "A trust store recognises people by their e-mail address, so only people who may issue "
     "certificates set one."
+)
+NAME_DECIDES = (
+    "A trust store recognises people by their username, so only people who may issue certificates "
+    "create somebody."
 )
 
 
@@ -182,22 +187,24 @@ class PersonAdmin(ConsoleAdmin):
 
     # --- Pages ---
 
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def add_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = PersonForm(posted(request), may_make_admins=person(request).is_superuser)
         if form.is_valid() and form.cleaned_data["email"] and not may_set_email(person(request)):
-            form.add_error(
-                "email", _refused_email(request, "person.create", form.cleaned_data["username"])
-            )
+            name = form.cleaned_data["username"]
+            form.add_error("email", _refused(request, EMAIL_DECIDES, "person.create", name))
+        if form.is_valid() and not may_create_people(person(request)):
+            name = form.cleaned_data["username"]
+            form.add_error("username", _refused(request, NAME_DECIDES, "person.create", name))
         if form.is_valid():
             with refusals_of(form):
                 made = verbs.create_person(
                     actor=actor(request), at=timezone.now(), **form.cleaned_data
                 )
                 messages.success(request, f"{made} exists now. Next: a link to their certificate.")
+                for sentence in verbs.recognised_by(made):
+                    messages.warning(request, sentence)
                 return redirect(self.url_of(made))
         return self.page(request, "pki/console_form.html", title="New person", form=form)
 
@@ -228,7 +235,9 @@ class PersonAdmin(ConsoleAdmin):
 
         def clean_email(self: forms.ModelForm) -> str:
             if "email" in self.changed_data:
-                raise forms.ValidationError(_refused_email(request, "person.change", obj.username))
+                raise forms.ValidationError(
+                    _refused(request, EMAIL_DECIDES, "person.change", obj.username)
+                )
             return str(self.cleaned_data["email"])
 
         return type(form.__name__, (form,), {"clean_email": clean_email})
@@ -360,9 +369,9 @@ class PersonAdmin(ConsoleAdmin):
         )
 
 
-def _refused_email(request: HttpRequest, action: str, username: str) -> str:
+def _refused(request: HttpRequest, sentence: str, action: str, username: str) -> str:
     """The sentence, written down as a refusal."""
-    error = NotAllowedError(EMAIL_DECIDES)
+    error = NotAllowedError(sentence)
     audit.record_refusal(error, actor=actor(request), action=action, target=username)
     return str(error)
 

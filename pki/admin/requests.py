@@ -16,6 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from pki import algorithms, certification, files, handout, permissions
+from pki.admin import extensions
 from pki.admin.base import (
     DANGER,
     PRIMARY,
@@ -76,7 +77,10 @@ class RequestAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "pki/_console_next.html"
     fieldsets = (
         (None, {"fields": (("state_now", "kind"), ("names", "device_name"), ("by", "asked"))}),
-        ("Before it is issued", {"fields": ("lint_now", "differences_listed", "yes_so_far")}),
+        (
+            "Before it is issued",
+            {"fields": ("lint_now", "will_be_signed", "differences_listed", "yes_so_far")},
+        ),
         ("Decision", {"fields": (("decided", "why"), "certificate_link")}),
         ("Key", {"fields": (("key_kind", "key_sha256"),)}),
     )
@@ -88,6 +92,7 @@ class RequestAdmin(ReadOnlyAdmin):
         "by",
         "asked",
         "lint_now",
+        "will_be_signed",
         "differences_listed",
         "yes_so_far",
         "decided",
@@ -187,10 +192,17 @@ class RequestAdmin(ReadOnlyAdmin):
         """What would be said if it were issued now."""
         if obj.state != State.WAITING:
             return "–"
-        fault = _fault(obj, at=timezone.now())
+        _, fault = _checked(obj, at=timezone.now())
         if fault is None:
             return format_html("{} It may be issued.", badge("passed", "good"))
         return format_html("{} {}", badge("refused", "bad"), fault)
+
+    @column("What would be signed now")
+    def will_be_signed(self, obj: CertificationRequest) -> SafeString | str:
+        """The names come from our rows and the rest from the profile: the CSR gives its key."""
+        facts, _ = _checked(obj, at=timezone.now()) if obj.state == State.WAITING else ([], "")
+        fact = '<div class="sg-fact"><b>{}</b><span>{}</span></div>'
+        return format_html_join("", fact, facts) or "–"
 
     @column("Left out of what it asks for")
     def differences_listed(self, obj: CertificationRequest) -> SafeString | str:
@@ -201,6 +213,8 @@ class RequestAdmin(ReadOnlyAdmin):
         """Who said yes, and may still decide: the others count no more."""
         counted = certification.approvals_that_count(obj)
         given = [f"{yes.approver} ({minute(yes.at)})" for yes in counted]
+        if obj.state != State.WAITING and not (given or obj.profile.approvals):
+            return "nobody: its profile asks for no approval"
         needed = f"{len(given)} of {max(1, obj.profile.approvals)}"
         return f"{', '.join(given)} – {needed}" if given else f"nobody – {needed}"
 
@@ -337,11 +351,13 @@ class RequestAdmin(ReadOnlyAdmin):
     def _page(
         self, request: HttpRequest, asked: CertificationRequest, **context: Any
     ) -> HttpResponse:
+        facts, fault = _checked(asked, at=timezone.now())
         return self.page(
             request,
             "pki/console_request.html",
             obj=asked,
-            fault=_fault(asked, at=timezone.now()),
+            facts=facts,
+            fault=fault,
             key=self.key_kind(asked),
             names=self.names(asked),
             needed=max(1, asked.profile.approvals),
@@ -372,9 +388,11 @@ def _after_approval(asked: CertificationRequest) -> str:
     return "The certificate is issued at once, and whoever asked can download it."
 
 
-def _fault(asked: CertificationRequest, *, at: dt.datetime) -> str | None:
+def _checked(
+    asked: CertificationRequest, *, at: dt.datetime
+) -> tuple[list[tuple[str, str]], str | None]:
+    """What would be signed, and what would refuse it: one of them."""
     try:
-        certification.check(request=asked, at=at)
+        return extensions.to_be_signed(certification.check(request=asked, at=at)), None
     except PKIError as error:
-        return str(error)
-    return None
+        return [], str(error)

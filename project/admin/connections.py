@@ -249,5 +249,8 @@ def _bars() -> list[dict[str, Any]]:
 
 def _ago(moment: dt.datetime) -> SafeString:
     seconds = max(0.0, (timezone.now() - moment).total_seconds())
-    words = duration(seconds) if seconds < 86_400 else f"{seconds // 86_400:.0f} days"
+    if seconds >= 86_400:
+        words = f"{seconds // 86_400:.0f} days"
+    else:
+        words = duration(seconds) if not 60 <= seconds < 3_600 else f"{seconds // 60:.0f} min"
     return format_html('<span class="sg-nowrap" title="{}">{} ago</span>', minute(moment), words)

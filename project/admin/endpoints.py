@@ -24,7 +24,7 @@ admin.site.unregister(Endpoint)
 
 
 @admin.register(Endpoint)
-class TestableEndpointAdmin(EndpointAdmin):
+class ServedEndpointAdmin(EndpointAdmin):
     actions_detail = (*EndpointAdmin.actions_detail, "try_out")
     change_form_outer_after_template = "project/_policies.html"
 

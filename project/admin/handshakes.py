@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from cryptography import x509
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from pki.admin.base import ReadOnlyAdmin, column
 from pki.admin.columns import badge, link, list_url, minute, unbroken, whole_fingerprint
-from pki.description import describe
+from pki.description import UNREADABLE, describe
 from pki.models import Certificate
 from project import handshakes
 from project.models import HandshakeFailure
+from project.tls.advice import plainly
 
 SHOWN = 8  # reasons with a bar
-UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension)
+OTHERS = "other reasons"
 
 
 class Choices(admin.SimpleListFilter):
@@ -29,7 +30,10 @@ class Choices(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         field = str(self.parameter_name)
         rows = HandshakeFailure.objects.order_by(field).values_list(field, flat=True)
-        return [(value, value) for value in rows.distinct()]
+        return [(value, self.called(value)) for value in rows.distinct()]
+
+    def called(self, value: str) -> str:
+        return value
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[HandshakeFailure]
@@ -45,6 +49,10 @@ class EndpointFilter(Choices):
 class ReasonFilter(Choices):
     title, parameter_name = "reason", "reason"
 
+    def called(self, value: str) -> str:
+        said = plainly(value)
+        return said if said == value else f"{said} ({value})"
+
 
 @admin.register(HandshakeFailure)
 class HandshakeAdmin(ReadOnlyAdmin):
@@ -52,7 +60,6 @@ class HandshakeAdmin(ReadOnlyAdmin):
     list_display_links = ("moment",)
     list_filter = (EndpointFilter, ReasonFilter)
     list_before_template = "project/_handshakes.html"
-    show_full_result_count = False
     search_fields = ("subject", "peer", "=sha256", "server_name")
     search_help_text = "Name in the certificate, address, host name or fingerprint"
     ordering = ("-at", "-pk")
@@ -86,9 +93,10 @@ class HandshakeAdmin(ReadOnlyAdmin):
     @column("Why, and what to do", ordering="reason")
     def why(self, obj: HandshakeFailure) -> SafeString:
         return format_html(
-            '<div class="sg-why"><strong>{}</strong> <span class="sg-quiet">{}</span></div>',
-            obj.reason,
+            '<div class="sg-why"><strong>{}</strong> <span>{}</span>{}</div>',
+            capfirst(plainly(obj.reason)),
             obj.advice,
+            _token(obj.reason),
         )
 
     @column("Claims to be", ordering="subject")
@@ -128,6 +136,13 @@ class HandshakeAdmin(ReadOnlyAdmin):
         return format_html_join("", '<div class="sg-fact"><b>{}</b><span>{}</span></div>', rows)
 
 
+def _token(reason: str) -> SafeString | str:
+    """What to search the web and the log for, where the page has plainer words."""
+    if plainly(reason) == reason:
+        return ""
+    return format_html(' <code class="sg-code sg-quiet sg-token">{}</code>', reason)
+
+
 def _plain(moment: str) -> str:
     return f"{moment[:16].replace('T', ', ')} UTC"
 
@@ -147,11 +162,18 @@ def _bars(endpoint: str) -> list[dict[str, Any]]:
     counted = handshakes.counts(at=timezone.now(), endpoint=endpoint)
     most = max((number for _, number in counted), default=0)
     rows = [
-        {"reason": reason, "number": number, "most": most, "url": _url(reason, endpoint)}
+        {
+            "reason": reason,
+            "plain": plainly(reason),
+            "token": _token(reason),
+            "number": number,
+            "most": most,
+            "url": _url(reason, endpoint),
+        }
         for reason, number in counted[:SHOWN]
     ]
     if rest := sum(number for _, number in counted[SHOWN:]):
-        rows.append({"reason": "other reasons", "number": rest, "most": max(most, rest)})
+        rows.append({"reason": OTHERS, "plain": OTHERS, "number": rest, "most": max(most, rest)})
     return rows
 
 

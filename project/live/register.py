@@ -85,7 +85,10 @@ class Register:
         live.when_marked(wake)
         try:
             while True:
-                await self._round(ports)
+                try:
+                    await self._round(ports)
+                except Exception:  # without rounds this process would be taken for dead
+                    logger.exception("A round of the register was cut short.")
                 await self._pause()
         finally:
             live.forget(wake)

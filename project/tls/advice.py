@@ -100,6 +100,53 @@ ADVICE = {
     LATE: "A scanner, a bad line, or a client that speaks another protocol and waits for us.",
 }
 
+PLAINLY = {
+    "unable to get local issuer certificate": "issued by a CA that is not trusted here",
+    "unable to get issuer certificate": "issued by a CA that is not known here",
+    "self-signed certificate in certificate chain": "issued by a foreign CA",
+    "unsuitable certificate purpose": "not a certificate for clients",
+    "EE certificate key too weak": "its key is too weak",
+    "CA certificate key too weak": "the key of its CA is too weak",
+    "CA signature digest algorithm too weak": "the signature of its CA is too weak",
+    "unable to get certificate CRL": "the CRL of its CA is missing",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no certificate was sent",
+    "HTTP_REQUEST": "plain HTTP to a TLS port",
+    "HTTPS_PROXY_REQUEST": "taken for a proxy",
+    "UNSUPPORTED_PROTOCOL": "the client's TLS version is too old",
+    "NO_SHARED_CIPHER": "no cipher suite in common",
+    "NO_SUITABLE_KEY_SHARE": "no key exchange in common",
+    "WRONG_VERSION_NUMBER": "what came was not TLS",
+    "UNEXPECTED_MESSAGE": "a message that did not belong there",
+    "LENGTH_TOO_SHORT": "a message that was too short",
+    "LENGTH_MISMATCH": "a message of the wrong length",
+    "RECORD_LENGTH_MISMATCH": "a record of the wrong length",
+    "PACKET_LENGTH_TOO_LONG": "a record that was too long",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record that was damaged",
+    "BAD_SIGNATURE": "the client did not prove that it holds the key",
+    "TLSV1_ALERT_UNKNOWN_CA": "the client does not know our CA",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the client does not accept our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the client finds fault with our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the client says our certificate has expired",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the client cannot use our certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the client finds nothing in common with us",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the client wants another TLS version",
+}
+ALERTS = ("SSLV3_ALERT_", "TLSV1_ALERT_", "TLSV13_ALERT_")
+
+
+def plainly(reason: str) -> str:
+    """The reason in words for people; OpenSSL's own where they are that already."""
+    if reason in PLAINLY or not reason.isupper():
+        return PLAINLY.get(reason, reason)
+    for alert in ALERTS:
+        if reason.startswith(alert):
+            return f"the client said: {_spoken(reason.removeprefix(alert))}"
+    return _spoken(reason)
+
+
+def _spoken(token: str) -> str:
+    return token.replace("_", " ").lower()
+
 
 def advice(reason: str) -> str:
     """What to do about it, in one sentence or two."""

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from project.tls import proxy, tally
+from project.tls import tally
 from project.tls.advice import HUNG_UP
 from project.tls.channel import CHUNK, Channel, PlainChannel, TLSChannel
 from project.tls.failures import reason_of
 from project.tls.note import Note
+from project.tls.origin import Origin, SocketName
 from project.tls.transport import Transport
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class State(enum.Enum):
 
 
 class Connection(asyncio.Protocol):
-    peer: tuple[Any, ...] = ("", 0)
-    host: tuple[Any, ...] = ("", 0)
+    origin: Origin
 
     def __init__(self, endpoint: Endpoint, factory: Any) -> None:
         self._endpoint, self._factory = endpoint, factory
@@ -68,16 +68,21 @@ class Connection(asyncio.Protocol):
         self._abort_wanted = False
         self._fault: str | None = None  # what TLS found wrong after the handshake
         self._socket: asyncio.Transport
-        self._channel: Channel
+        self._channel: Channel = PlainChannel()
         self.transport: Transport | None = None
         self.extensions: dict[str, Any] = {}  # for the ASGI scope, once the handshake is complete
         self.facts: scope.Connection | None = None  # so too
         self.note: Note | None = None
-        self.via: str | None = None  # the proxy's address, where one speaks for the client
-        self._preface: bytearray | None = None  # what came of a PROXY header
-        self._counted_as: str | None = None  # the address that the endpoint counted it in by
 
     # --- what the transport and the server use ------------------------------------------------
+
+    @property
+    def peer(self) -> SocketName:
+        return self.origin.peer
+
+    @property
+    def host(self) -> SocketName:
+        return self.origin.host
 
     @property
     def is_open(self) -> bool:
@@ -142,72 +147,31 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast(asyncio.Transport, transport)
-        self.peer = transport.get_extra_info("peername") or self.peer
-        self.host = transport.get_extra_info("sockname") or self.host
         self._socket.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        self.origin = Origin(self._endpoint, transport, complain=self.complain)
         if self._endpoint.is_full(self.peer[0]):
             self._socket.abort()
             return
         self._endpoint.connections.add(self)
-        if self.settings.proxy == "none" and not self.count_in(self.peer[0]):
+        if not self.origin.is_taken():
+            self.abort()
             return
-        self._channel = TLSChannel(self._contexts) if self._contexts else PlainChannel()
-        if not self._comes_as_expected():
-            return
+        if self._contexts:
+            self._channel = TLSChannel(self._contexts)
         self._timer = self._loop.call_later(
             self.settings.handshake_seconds, self._handshake_is_late
         )
-        if not self.settings.tls and self._preface is None:
+        if not self.settings.tls and not self.origin.is_to_be_told:
             self._shake()
 
-    def _comes_as_expected(self) -> bool:
-        """Whether the peer is a proxy where one is expected; everybody else is hung up on."""
-        if self.settings.proxy == "none":
-            return True
-        if not proxy.is_listed(self.peer[0], self.settings.proxies):
-            self._report(proxy.NOT_LISTED, proxy.LIST_IT)
-            self.abort()
-            return False
-        self.via = proxy.plain(self.peer[0])
-        self._preface = bytearray() if self.settings.proxy == "protocol" else None
-        return True
-
-    def proxy_may_speak(self) -> bool:
-        """Whether the proxy that this came from is still one: rows change while it is kept."""
-        now = self._endpoint.settings
-        same = now.proxy == self.settings.proxy
-        return same and proxy.is_listed(self.via or "", now.proxies)
-
-    def _read_preface(self, data: bytes) -> bytes:
-        """Who the client is, once all of the PROXY header is here; what came behind it."""
-        assert self._preface is not None
-        self._preface += data
-        try:
-            header = proxy.parse(bytes(self._preface))
-        except proxy.ProxyHeaderError as error:
-            self._report(str(error), proxy.SEND_IT)
-            self.abort()
-            return b""
-        if header is None:
-            return b""
-        rest, self._preface = bytes(self._preface[header.size :]), None
-        self.peer, self.host = header.client or self.peer, header.server or self.host
-        self.count_in(self.peer[0])
-        return rest
-
-    def count_in(self, address: str) -> bool:
-        """Hold the connection against this address, or end it at once if that holds too many."""
-        if not self._endpoint.admit(address):
-            self.abort()
-            return False
-        self._counted_as = address
-        return True
-
     def data_received(self, data: bytes) -> None:
-        if self._preface is not None:
-            data = self._read_preface(data)
-            if self._preface is not None or self._abort_wanted:
+        if self.origin.is_to_be_told:
+            rest = self.origin.read(data)
+            if rest is None:
+                self.abort()
+            if rest is None or self.origin.is_to_be_told:
                 return
+            data = rest
         if self._state in (State.HANDSHAKE, State.OPEN) and data:
             self._channel.feed(data)
         if self._state is State.HANDSHAKE:
@@ -216,8 +180,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         if self._state is State.HANDSHAKE:
-            if self._socket_was_used() or self._preface:
-                self._report(HUNG_UP)
+            if self._socket_was_used() or self.origin.has_spoken:
+                self.complain(HUNG_UP)
             self.abort()
         elif self._state is State.OPEN:
             self._peer_said_goodbye()
@@ -241,11 +205,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and self._state is State.HANDSHAKE and self._socket_was_used():
-            self._report(HUNG_UP)
+            self.complain(HUNG_UP)
         was_open, self._state = self.transport is not None, State.CLOSED
         self._endpoint.connections.discard(self)
-        if self._counted_as is not None:
-            self._endpoint.release(self._counted_as)
+        self.origin.leave()
         self._cancel_timer()
         self._forget_pending()
         self._wake()
@@ -268,12 +231,12 @@ class Connection(asyncio.Protocol):
     def _open(self) -> None:
         facts = self._channel.facts()
         if facts and facts.resumed and self.settings.client_certificate != "none":
-            self._report("the session was resumed", "That never happens here; please report it.")
+            self.complain("the session was resumed", "That never happens here; please report it.")
             self.abort()
             return
         if self._trust_is_outdated():
             # The certificate was checked against what was true a moment ago: let it come again.
-            self._report("trust changed during the handshake", "The client may try again at once.")
+            self.complain("trust changed during the handshake", "The client may try again at once.")
             self._leave()
             return
         self._cancel_timer()
@@ -294,30 +257,26 @@ class Connection(asyncio.Protocol):
 
     def _handshake_failed(self, error: ssl.SSLError) -> None:
         reason = reason_of(error)
-        self._report(reason)
+        self.complain(reason)
         if reason in PLAIN_HTTP:
             self._channel.take()  # an alert would be noise to this client
             self._socket.write(USE_HTTPS)
         self._leave()
 
     def _handshake_is_late(self) -> None:
-        self._report(f"not complete after {self.settings.handshake_seconds:g} s")
+        self.complain(f"not complete after {self.settings.handshake_seconds:g} s")
         self.abort()
 
-    def _report(self, reason: str, advice: str | None = None) -> None:
+    def complain(self, reason: str, advice: str | None = None) -> None:
+        """Write down what is wrong with this peer; where there is no advice, the reason has one."""
         tally.count("handshakes", self.settings.name, reason)
-        peer = f"{self.peer[0]}:{self.peer[1]}"
         self._endpoint.failures.record(
             endpoint=self.settings.name,
-            peer=peer,
+            peer=f"{self.peer[0]}:{self.peer[1]}",
             reason=reason,
             advice=advice,
             heard=self._channel.heard(),
         )
-
-    def complain(self, reason: str, advice: str) -> None:
-        """Write down what is wrong with this peer."""
-        self._report(reason, advice)
 
     def _socket_was_used(self) -> bool:
         """Whether we have answered anything; a mere port check is not worth a line in the log."""

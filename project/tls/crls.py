@@ -25,13 +25,13 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 
+from pki.description import UNREADABLE
 from project.tls import openssl, overheard
 
 SCREENS = openssl.IS_IN_REACH and overheard.HOOK is not None
 HARMLESS = {x509.CRLNumber.oid, x509.AuthorityKeyIdentifier.oid, x509.FreshestCRL.oid}
-UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
 
 Name = tuple[bytes, bytes]  # a CA as its certificates point at it: subject, key identifier
 
@@ -95,13 +95,13 @@ class Screen:
         """Whether CRLs have nothing to say about a certificate; False in every doubt."""
         try:
             leaf = x509.load_der_x509_certificate(der)
-            lists = self._sound.get(_issuer(leaf))
+            issuer = self._sound.get(_issuer(leaf))
             serial = leaf.serial_number
         except (*UNREADABLE, x509.ExtensionNotFound):
             return False
-        return lists is not None and all(
-            one.begin <= at < one.end and serial not in one.serials for one in lists
-        )
+        if issuer is None or not _is_signed_by_one(leaf, issuer.authorities):
+            return False
+        return all(one.begin <= at < one.end and serial not in one.serials for one in issuer.lists)
 
 
 def screen(snapshot: Snapshot) -> Screen:
@@ -159,9 +159,16 @@ def _listed(der: bytes) -> Listed:
     return found
 
 
-def _sound(snapshot: Snapshot, lists: list[Listed]) -> Iterable[tuple[Name, tuple[Listed, ...]]]:
-    """The CAs whose certificates can be looked up, each with the CRLs that have to be in force for
-    it: its own, and that of every level above."""
+@dataclass(frozen=True)
+class Sound:
+    """The CAs of one name whose certificates can be looked up, with the CRLs that have to be in force
+    for them: their own, and that of every level above."""
+
+    authorities: tuple[x509.Certificate, ...]
+    lists: tuple[Listed, ...]
+
+
+def _sound(snapshot: Snapshot, lists: list[Listed]) -> Iterable[tuple[Name, Sound]]:
     authorities: dict[Name, list[x509.Certificate]] = {}
     for der in (*snapshot.anchors, *snapshot.intermediates):
         authority = x509.load_der_x509_certificate(der)
@@ -172,7 +179,7 @@ def _sound(snapshot: Snapshot, lists: list[Listed]) -> Iterable[tuple[Name, tupl
     for name in authorities:
         found = _lists_above(name, authorities, lists, depth=len(authorities))
         if found:
-            yield name, found
+            yield name, Sound(tuple(authorities[name]), found)
 
 
 def _lists_above(
@@ -201,6 +208,20 @@ def _above(
     except (*UNREADABLE, x509.ExtensionNotFound):
         return ()
     return _lists_above(issuer, authorities, lists, depth - 1) if depth > 0 else ()
+
+
+def _is_signed_by_one(leaf: x509.Certificate, authorities: Iterable[x509.Certificate]) -> bool:
+    """A name can be borrowed. OpenSSL would find its owner among what the client sent, and might
+    come to an anchor by a CA that was revoked."""
+    return any(_is_signed_by(leaf, authority) for authority in authorities)
+
+
+def _is_signed_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(authority)
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    return True
 
 
 def _subject(certificate: x509.Certificate) -> Name:

@@ -117,7 +117,7 @@ class Endpoint:
             backlog=connection.backlog,
             note=connection.note,
             proxy=settings.proxy,
-            via=connection.via,
+            via=connection.origin.via,
         )
         connection.facts = facts
         connection.extensions = {"signet.connection": facts}

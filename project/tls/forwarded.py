@@ -19,6 +19,7 @@ from typing import Any
 
 from cryptography import x509
 
+from pki.description import UNREADABLE
 from project.tls.proxy import plain
 
 CLIENT_CERT, FORWARDED_FOR = b"client-cert", b"x-forwarded-for"
@@ -59,7 +60,7 @@ def certificate(headers: Headers) -> bytes | None:
         der = base64.b64decode(value[1:-1], validate=True)
         leaf = x509.load_der_x509_certificate(der)
         leaf.subject.rfc4514_string(), leaf.issuer.rfc4514_string()  # names are read late
-    except (binascii.Error, ValueError):
+    except (binascii.Error, *UNREADABLE):
         raise ForwardedError("Client-Cert does not hold a certificate (RFC 9440).") from None
     return der
 

@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from daphne.server import Server as DaphneServer
 from twisted.internet import reactor
 from twisted.logger import LogLevel, globalLogPublisher
 
+from project import logs
 from project.tls import forwarded
 from project.tls.binding import Sockets
 from project.tls.http import Factory
@@ -81,6 +83,7 @@ class Server(DaphneServer):
         """Just before the event loop runs. A port that cannot be had raises ListenError here."""
         loop = asyncio.get_event_loop()
         globalLogPublisher.addObserver(_log_failures)
+        sys.unraisablehook = logs.hide_odd_names
         self.http_factory = Factory(self, self._limits)
         self.ws_factory.protocol = WebSocket
         self.ws_factory.setProtocolOptions(
@@ -167,17 +170,16 @@ class Server(DaphneServer):
         else's. Returns what answers instead of the application where it is not said well."""
         headers, settings = scope["headers"], connection.settings
         connection.note.user_id = None
-        if not connection.proxy_may_speak():
+        if not connection.origin.may_speak():
             if scope["type"] == "http":  # a socket that is refused is closed anyway
                 connection.transport.protocol.going_away()
             return forwarded.refusal(403, "This is not one of the proxies of this endpoint.")
         scope["server"] = [scope["server"][0], forwarded.port(headers)]
         address = forwarded.client(headers)
         scope["client"] = [address, 0] if address else None  # never the proxy's own: it is trusted
-        if scope["type"] == "websocket" and address:  # it has the connection to itself from now on
-            connection.peer = (address, 0)
-            if not connection.count_in(address):
-                return forwarded.refusal(503, "There are too many connections from your address.")
+        is_alone = scope["type"] == "websocket"  # it has the connection to itself from now on
+        if is_alone and address and not connection.origin.speaks_for(address):
+            return forwarded.refusal(503, "There are too many connections from your address.")
         if settings.client_certificate == "none":
             return None
         try:

@@ -2,7 +2,8 @@
 
 A change is noticed at once when this process made it (`trust_changed`) and within half a second
 when another did (the trust version). Contexts are rebuilt in a thread; new connections use them,
-live ones go on. While the database cannot be read, the old state keeps serving.
+live ones go on. While the database cannot be read, the old state keeps serving. What falls due by
+itself (`pki.upkeep`) has a task and a thread of its own: no change waits for it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, close_old_connections
@@ -32,14 +34,36 @@ NEVER = float("inf")
 Result = TypeVar("Result")
 
 
+class Complaints:
+    """Each trouble is logged once until all is well again, not twice a second."""
+
+    def __init__(self) -> None:
+        self._made: set[str] = set()
+
+    def make(self, error: Exception) -> None:
+        if isinstance(error, (DatabaseError, OSError, *REFUSALS)):
+            self._log(f"{type(error).__name__}: {error}")
+        else:
+            self._log(f"unexpected {type(error).__name__}", exc_info=error)
+
+    def clear(self) -> None:
+        self._made.clear()
+
+    def _log(self, trouble: str, *, exc_info: Exception | None = None) -> None:
+        if trouble not in self._made:
+            logger.error("Serving goes on as it was. %s", trouble, exc_info=exc_info)
+        self._made.add(trouble)
+
+
 class Watch:
     def __init__(self, *, version: int) -> None:
         """`version` is the trust version that was read before the endpoints were."""
         self._applied = self._announced = version
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watch")
+        self._upkeep_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="upkeep")
         self._wake = asyncio.Event()
         self._is_announcing = False
-        self._complaints: set[str] = set()
+        self._complaints = Complaints()
         self._upkeep_at = 0.0
         self._retry_at = NEVER
 
@@ -52,17 +76,19 @@ class Watch:
                 loop.call_soon_threadsafe(self._wake.set)
 
         trust_changed.connect(wake)
+        upkeep_task = loop.create_task(self._keep_up())
         try:
             while True:
                 await self._turn(ports)
                 await self._pause()
         finally:
+            upkeep_task.cancel()
             trust_changed.disconnect(wake)
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            for thread in (self._thread, self._upkeep_thread):
+                thread.shutdown(wait=False, cancel_futures=True)
 
     async def _turn(self, ports: Listeners) -> None:
         try:
-            await self._keep_up()
             version = await self._in_thread(changes.current_version)
             if version != self._applied or time.monotonic() >= self._retry_at:
                 await self._apply(ports)
@@ -72,10 +98,8 @@ class Watch:
                 await self._in_thread(self._announce)
             if len(failures.sample):  # last: what cannot be kept must keep no change waiting
                 await self._in_thread(handshakes.keep)
-        except (DatabaseError, OSError, *REFUSALS) as error:
-            self._complain(f"{type(error).__name__}: {error}")
-        except Exception:
-            self._complain("unexpected error", exc_info=True)
+        except Exception as error:
+            self._complaints.make(error)
         else:
             if self._retry_at == NEVER:
                 self._complaints.clear()
@@ -95,11 +119,19 @@ class Watch:
             self._wake.clear()
 
     async def _keep_up(self) -> None:
-        if time.monotonic() - self._upkeep_at >= UPKEEP_SECONDS:
-            self._upkeep_at = time.monotonic()
-            await self._in_thread(lambda: upkeep.carry_out(at=timezone.now()))
-        else:
-            await self._in_thread(lambda: upkeep.carry_out_punctual(at=timezone.now()))
+        """Goes on until it is cancelled."""
+        complaints = Complaints()
+        while True:
+            duty = upkeep.carry_out_punctual
+            if time.monotonic() - self._upkeep_at >= UPKEEP_SECONDS:
+                duty, self._upkeep_at = upkeep.carry_out, time.monotonic()
+            try:
+                await self._in_thread(partial(_now, duty), self._upkeep_thread)
+            except Exception as error:
+                complaints.make(error)
+            else:
+                complaints.clear()
+            await asyncio.sleep(POLL_SECONDS)
 
     def _load(self) -> dict[str, Wanted | None]:
         """What is wanted now. An endpoint that cannot be prepared is None: it stays as it is."""
@@ -107,9 +139,9 @@ class Watch:
         for row in configuration.rows():
             try:
                 wanted[row.name] = configuration.prepare(row)
-            except REFUSALS as error:
+            except Exception as error:  # what is wrong with one must keep no other from following
                 wanted[row.name] = None
-                self._complain(str(error))
+                self._complaints.make(error)
         return wanted
 
     @staticmethod
@@ -130,14 +162,15 @@ class Watch:
         finally:
             self._is_announcing = False
 
-    def _complain(self, trouble: str, *, exc_info: bool = False) -> None:
-        """Once for each trouble until all is well again, not twice a second."""
-        if trouble not in self._complaints:
-            logger.error("Serving goes on as it was. %s", trouble, exc_info=exc_info)
-        self._complaints.add(trouble)
+    async def _in_thread(
+        self, call: Callable[[], Result], thread: ThreadPoolExecutor | None = None
+    ) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(thread or self._thread, _fresh, call)
 
-    async def _in_thread(self, call: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _fresh, call)
+
+def _now(duty: Callable[..., None]) -> None:
+    duty(at=timezone.now())
 
 
 def _fresh(call: Callable[[], Result]) -> Result:

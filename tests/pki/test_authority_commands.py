@@ -170,7 +170,7 @@ def test_renew_roll_over_retire_and_restore(pki: PKI) -> None:
     )
     assert run("retire_ca", "test-issuing", "--undo") == "test-issuing: issues again"
     assert run("retire_ca", "test-issuing") == "test-issuing: retired"
-    with pytest.raises(CommandError, match="retired already.*Restore it first"):
+    with pytest.raises(CommandError, match=r"retired already.*Restore it first"):
         run("retire_ca", "test-issuing", "--in-days", 3)
     with pytest.raises(CommandError, match="goes without --in-days"):
         run("retire_ca", "test-issuing", "--undo", "--in-days", 3)

@@ -446,6 +446,17 @@ def test_yes_counts_while_its_giver_may_still_decide(pki, alice, admin, chief, a
     assert approve(third, request, at).state == State.ISSUED
 
 
+def test_check_returns_what_is_signed_then(waiting, admin, at):
+    shown = certification.check(request=waiting, at=at)
+    issued = approve(admin, waiting, at).certificate
+    signed = x509.load_der_x509_certificate(bytes(issued.der))
+    assert (shown.subject, shown.issuer) == (signed.subject, signed.issuer)
+    assert list(shown.extensions) == list(signed.extensions)
+    assert shown.not_valid_after_utc == signed.not_valid_after_utc
+    assert shown.signature != signed.signature
+    assert shown.serial_number != signed.serial_number
+
+
 def test_check_writes_nothing(waiting, alice, at):
     persons.disable_person(actor="admin", user=alice, at=at)
     before = AuditEntry.objects.count()

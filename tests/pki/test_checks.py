@@ -68,6 +68,16 @@ def test_master_key_file_before_the_first_start(settings, tmp_path: Path) -> Non
     assert checks.master_key_file() == []
 
 
+def test_change_of_the_master_key_that_is_not_finished(settings, tmp_path: Path) -> None:
+    settings.SIGNET_MASTER_KEY_FILE = tmp_path / "master.key"
+    masterkey.create(settings.SIGNET_MASTER_KEY_FILE)
+    assert checks.master_key_change() == []
+    masterkey.prepare(settings.SIGNET_MASTER_KEY_FILE, tmp_path / "new.key")
+    assert [message.id for message in checks.master_key_change()] == ["pki.W004"]
+    masterkey.promote(settings.SIGNET_MASTER_KEY_FILE)
+    assert checks.master_key_change() == []
+
+
 @pytest.mark.parametrize("made", [False, True], ids=["missing", "another"])
 def test_master_key_does_not_open_the_keys(pki: PKI, settings, tmp_path: Path, made: bool) -> None:
     settings.SIGNET_MASTER_KEY_FILE = tmp_path / "other.key"

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authorities, dashboard, enrolment, revocation
+from pki import authorities, dashboard, enrolment, responder, revocation
 from pki.models import Certificate, Endpoint, RevocationList
 from tests.certs import make_ca
 from tests.factories import make_device, make_server_certificate
@@ -105,6 +105,15 @@ def alerts(at):
 
 def test_all_is_well_when_nothing_ends_soon(pki, at):
     assert alerts(at) == []
+
+
+def test_responder_that_could_not_be_renewed_is_an_alert(pki, at):
+    made = responder.renew(actor="test", authority=pki.issuing, at=at)
+    assert alerts(at) == []
+    late = {"not_before": at - 20 * DAY, "not_after": at + 10 * DAY}
+    Certificate.objects.filter(pk=made.pk).update(**late)
+    (text,) = alerts(at)
+    assert text.startswith(f"{pki.issuing.name}: its OCSP responder could not be renewed")
 
 
 def test_old_crl_is_an_alert(pki, at):

@@ -6,6 +6,7 @@ import datetime as dt
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from pki import authorities, crl, imports, revocation, truststore
 from pki.changes import current_version
@@ -234,6 +235,32 @@ def test_crl_that_is_refused(pki: PKI, at: dt.datetime, name: str) -> None:
     with pytest.raises(AuthorityError, match=sentence):
         take(pki, at, found)
     assert not RevocationList.objects.filter(authority__name="Partner Root").exists()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "sentence"),
+    [
+        (x509.AuthorityKeyIdentifier, "has no authority key identifier"),
+        (x509.CRLNumber, "has no CRL number"),
+        (None, "is a delta CRL"),
+    ],
+)
+def test_crl_that_its_ca_signed_is_refused_for_what_it_lacks(
+    pki: PKI, at: dt.datetime, lacking: type[x509.ExtensionType] | None, sentence: str
+) -> None:
+    """`openssl ca -gencrl` leaves both out, unless its configuration names them."""
+    bring(pki, at, PARTNER.certificate)
+    whole = PARTNER.crl()
+    builder = x509.CertificateRevocationListBuilder(
+        whole.issuer, whole.last_update_utc, whole.next_update_utc
+    )
+    for extension in whole.extensions:
+        if lacking is None or not isinstance(extension.value, lacking):
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+    if lacking is None:
+        builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
+    with pytest.raises(AuthorityError, match=f"Partner Root {sentence}.*Ask Partner Root"):
+        take(pki, at, builder.sign(PARTNER.key, SHA256()))
 
 
 def test_crl_of_ours_is_not_imported(pki: PKI, people: People, at: dt.datetime) -> None:

@@ -20,10 +20,11 @@ from pki.errors import (
     RequestError,
     StateError,
 )
-from pki.issuance import Prepared, Wanted
+from pki.issuance import Prepared
 from pki.models import AuditEntry, Certificate, CertificateProfile, User
 from pki.revocation import revoke
 from pki.signals import certificate_issued
+from pki.wanted import Wanted
 from tests import certs
 from tests.factories import PKI, People, make_device, make_pki
 

@@ -421,6 +421,27 @@ def test_change_of_master_key_is_interrupted_and_run_again(
     audit.verify()
 
 
+def test_key_to_come_is_lost_while_keys_are_wrapped_anew(
+    db: None, at: dt.datetime, master: Path, tmp_path: Path
+) -> None:
+    make_pki(at=at)
+
+    def stop(done: int, total: int) -> None:
+        raise StoppedError(done, total)
+
+    with pytest.raises(StoppedError):
+        keys.change_master_key(actor="admin", source=tmp_path / "new.key", progress=stop, at=at)
+    coming = masterkey.following(master)
+    aside = coming.rename(tmp_path / "aside")
+    new = masterkey.load(aside).identifier
+    for source in (None, tmp_path / "third.key"):
+        with pytest.raises(MasterKeyInvalidError, match=rf"{new}.* is not in master.key.next"):
+            keys.change_master_key(actor="admin", source=source, at=at)
+    assert not coming.exists()
+    aside.rename(coming)
+    assert keys.change_master_key(actor="admin", at=at) == 2
+
+
 def test_change_of_master_key_between_its_last_commit_and_the_swap(
     db: None, at: dt.datetime, master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

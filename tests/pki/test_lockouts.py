@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
+import threading
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from pki import endpoints, lockouts, truststore
@@ -229,3 +231,28 @@ def test_console_behind_a_proxy_that_sends_certificates_counts(pki, main, serves
     assert lockouts.admits_console(row, at=at)
     row.proxy = "protocol"
     assert not lockouts.admits_console(row, at=at)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_switch_off_the_last_two_consoles_at_once_one_is_refused(main, second):
+    outcomes: list[str] = []
+    start = threading.Barrier(2)
+
+    def race(endpoint: Endpoint) -> None:
+        start.wait()
+        try:
+            change(endpoint, enabled=False)
+            outcomes.append("off")
+        except RequestError:
+            outcomes.append("refused")
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=race, args=[one]) for one in (main, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert sorted(outcomes) == ["off", "refused"]
+    assert Endpoint.objects.filter(enabled=True).count() == 1

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group
 from pki import enrolment, people
 from pki.changes import current_version
 from pki.errors import RequestError
-from pki.models import AuditEntry, Invitation, User
+from pki.models import AuditEntry, Invitation, TrustStore, User
 
 
 def done():
@@ -30,6 +30,17 @@ def test_bad_username_is_refused_and_nothing_is_written(db, at, username):
         people.create_person(actor="admin", username=username, at=at)
     assert not User.objects.exists()
     assert not done()
+
+
+def test_who_is_created_where_a_store_recognises_is_told(pki, at):
+    made = people.create_person(actor="admin", username="dora", email="d@example.org", at=at)
+    assert people.recognised_by(made) == []
+    for way, name in (("subject", "dora"), ("email", "d@example.org")):
+        TrustStore.objects.update(recognises=way)
+        (said,) = people.recognised_by(made)
+        assert said.startswith(f"Whoever has a certificate for {name!r} that trust store ")
+    made.is_staff = True
+    assert people.recognised_by(made) == []
 
 
 def test_taken_username_is_refused(alice, at):

@@ -110,6 +110,17 @@ def test_renewal_falls_due_at_half_life(pki, at):
     assert len(responder.renew_due(at=at + 15 * DAY)) == 2
 
 
+def test_a_renewal_is_overdue_an_hour_after_it_fell_due(pki, at):
+    hour = dt.timedelta(hours=1)
+    assert not responder.is_overdue(pki.issuing, at=at)  # it has none: the CA itself answers
+    renew(pki.issuing, at)
+    for moment, expected in ((at, False), (at + 15 * DAY, False), (at + 15 * DAY + hour, True)):
+        assert responder.is_overdue(pki.issuing, at=moment) is expected
+    lose_key(pki.issuing)
+    found = CertificateAuthority.objects.get(pk=pki.issuing.pk)
+    assert not responder.is_overdue(found, at=at + 20 * DAY)
+
+
 def test_who_comes_second_finds_nothing_due(issuing, at, monkeypatch):
     """Another process renews between the look and the lock."""
     stale = responder.able(at=at)

@@ -87,6 +87,9 @@ def test_plan_is_refused(pki: PKI, certificate: Certificate, at: dt.datetime) ->
     for after in (-HOUR, dt.timedelta(0), certificate.not_after - at + SECOND):
         with pytest.raises(RequestError, match="ahead"):
             planning(certificate, at, after)
+    ends = f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"
+    with pytest.raises(RequestError, match=rf"before the certificate expires \({ends}\)"):
+        planning(certificate, at, certificate.not_after - at + SECOND)
     with pytest.raises(RequestError, match="keyCompromise"):
         plan(actor="b", certificate=certificate, reason="no", at_time=at + HOUR, at=at)
     with pytest.raises(AuthorityError, match="signed itself"):

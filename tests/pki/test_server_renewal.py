@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 
 import pytest
+from django.db import connections
 
 from pki import endpoints, server_certificates, server_renewal, upkeep
 from pki.changes import current_version
@@ -80,6 +82,32 @@ def test_successor_has_the_same_kind_of_key_and_stays_where_it_was(two, server, 
     assert {two[0].certificate, further} == set(successors)
     assert (two[0].certificate.key.algorithm, further.key.algorithm) == ("p256", algorithm)
     assert not two[1].further_certificates.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_processes_one_renews_what_stands_beside_another(two, server, at):
+    beside = endpoints.renew_certificate(
+        actor="admin", endpoint=two[0], hosts=["localhost"], algorithm="p384", beside=True, at=at
+    )
+    Certificate.objects.filter(pk=beside.pk).update(not_after=at + 9 * DAY)
+    start = threading.Barrier(2)
+
+    def race() -> None:
+        start.wait()
+        try:
+            renewed(at + 7 * DAY)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=race) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    (further,) = two[0].further_certificates.all()
+    assert further != beside
+    assert Certificate.objects.filter(profile="server").count() == 3
 
 
 @pytest.mark.parametrize(

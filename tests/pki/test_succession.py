@@ -229,7 +229,7 @@ def test_a_retirement_is_planned_brought_forward_and_postponed(pki: PKI, at: dt.
     assert authorities.require_issuing(at=at + 10 * DAY) != pki.issuing
     with pytest.raises(StateError, match="is past"):
         _retire(pki.issuing, at, on=at - DAY)
-    with pytest.raises(StateError, match="expires on .* before it would retire"):
+    with pytest.raises(StateError, match=r"expires on .* before it would retire"):
         _retire(pki.issuing, at, on=at + 9000 * DAY)
     assert _retire(pki.issuing, at).retired_at == at
     with pytest.raises(StateError, match="retired already"):

@@ -149,11 +149,14 @@ def _nested(depth: int, root: certs.Authority = DEEP) -> list[bytes]:
 
 
 TOO_DEEP = _nested(5)
+ODD_SAN = ISSUING.issue("alice", hosts=["a.example"]).der.replace(b"\x82\x09a.", b"\xa3\x09a.")
 BAD: list[tuple[str, Callable[[], Sequence[bytes]], type[IdentityError], dict[str, Any]]] = [
     ("nothing", lambda: [], NoCertificateError, {}),
     ("garbage", lambda: [b"garbage"], CertificateNotTrustedError, {}),
     ("empty leaf", lambda: [b""], CertificateNotTrustedError, {}),
     ("garbage behind", lambda: [ALICE.der, b"\x30\0"], CertificateNotTrustedError, {}),
+    ("unknown version", lambda: [certs.made_odd(ALICE.der)[0]], CertificateNotTrustedError, {}),
+    ("unknown kind of name", lambda: [ODD_SAN], CertificateNotTrustedError, {}),
     ("large leaf", lambda: [ALICE.der + b"\0" * 20_000], CertificateNotTrustedError, {}),
     ("too many", lambda: [ALICE.der] + [ISSUING.der] * 5, CertificateNotTrustedError, {}),
     ("no anchor", lambda: ALICE.chain, CertificateNotTrustedError, {"anchors": ()}),

@@ -60,6 +60,26 @@ def test_hosts_are_small_letters_and_said_once():
     assert read == ["chat.example.org", "::1"]
 
 
+def test_token_is_whole_or_none(tmp_path):
+    names = ("MODULE", "TOKEN", "PIN")
+    module = tmp_path / "module.so"
+    whole = {"MODULE": str(module), "TOKEN": "signet", "PIN": str(tmp_path / "later")}
+    assert environment.token(*names, environ={}) == (None, "", None)
+    for environ, sentence in (
+        (whole, "MODULE: there is no file"),
+        (whole | {"MODULE": "module.so"}, "MODULE='module.so' must be an absolute path"),
+        (whole | {"PIN": "pin"}, "there is no file"),
+        ({"MODULE": str(module)}, "TOKEN and PIN must be set too"),
+        (whole | {"TOKEN": ""}, "TOKEN must be set too"),
+    ):
+        with pytest.raises(ImproperlyConfigured, match=sentence):
+            environment.token(*names, environ=environ)
+    module.touch()
+    assert environment.token(*names, environ=whole) == (module, "signet", tmp_path / "later")
+    with pytest.raises(ImproperlyConfigured, match="PIN='pin' must be an absolute path"):
+        environment.token(*names, environ=whole | {"PIN": "pin"})
+
+
 def test_file_is_an_absolute_path_or_none():
     assert environment.file("X", environ={}) is None
     assert str(environment.file("X", environ={"X": "/nowhere/pin"})) == "/nowhere/pin"

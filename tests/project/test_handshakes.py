@@ -13,9 +13,10 @@ from project import handshakes
 from project.models import HandshakeFailure
 from project.tls.overheard import Overheard
 from project.tls.sample import Sample
-from tests.certs import make_ca
+from tests.certs import made_odd, make_ca
 
 pytestmark = pytest.mark.django_db
+ODD = made_odd(make_ca("Mallory CA").issue("alice").der)
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +108,7 @@ def test_database_that_is_away_loses_nothing_at_first(at, monkeypatch):
     assert HandshakeFailure.objects.get().count == 2
 
 
-@pytest.mark.parametrize("der", [b"\x30\x00", b"nonsense"])
+@pytest.mark.parametrize("der", [b"\x30\x00", b"nonsense", *ODD])
 def test_certificate_that_cannot_be_read_is_kept_all_the_same(at, der):
     sample = Sample()
     add(sample, at, heard=Overheard(certificate=der))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import logging
+import sys
+from types import SimpleNamespace
 
 import pytest
 
-from project.logs import HideTokens
+from project.logs import HideTokens, hide_odd_names
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,23 @@ def test_other_lines_stay_as_they_are():
     HideTokens().filter(record)
 
     assert record.getMessage() == "enrol alice"
+
+
+@pytest.mark.parametrize(
+    ("error", "where", "said"),
+    [
+        (UnicodeDecodeError("ascii", b"\xff", 0, 1, "no"), b"\xff.example", []),
+        (UnicodeDecodeError("ascii", b"\xff", 0, 1, "no"), None, ["UnicodeDecodeError"]),
+        (ValueError("no"), b"\xff.example", ["ValueError"]),
+    ],
+)
+def test_only_a_server_name_that_is_none_goes_without_a_stack_trace(
+    error, where, said, monkeypatch
+):
+    heard = []
+    monkeypatch.setattr(
+        sys, "__unraisablehook__", lambda one: heard.append(type(one.exc_value).__name__)
+    )
+    hide_odd_names(SimpleNamespace(exc_value=error, object=where))
+
+    assert heard == said

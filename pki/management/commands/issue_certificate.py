@@ -49,7 +49,7 @@ class Command(VerbCommand):
             password = generated = handout.make_password()
         with transaction.atomic():
             if options["create_user"]:
-                user = _person(options["username"], options["name"], actor=actor)
+                user = self._person(options["username"], options["name"], actor=actor)
             else:
                 user = find_person(
                     options["username"], hint="Add --create-user, or check the name."
@@ -77,12 +77,14 @@ class Command(VerbCommand):
         if generated:
             self.stdout.write(f"password of {out}: {generated}")
 
-
-def _person(username: str, name: str, *, actor: str) -> User:
-    existing = User.objects.filter(username=username).first()
-    if existing:
-        return existing
-    return people.create_person(actor=actor, username=username, name=name, at=timezone.now())
+    def _person(self, username: str, name: str, *, actor: str) -> User:
+        existing = User.objects.filter(username=username).first()
+        if existing:
+            return existing
+        made = people.create_person(actor=actor, username=username, name=name, at=timezone.now())
+        for sentence in people.recognised_by(made):
+            self.stderr.write(f"note: {sentence}")
+        return made
 
 
 def _format_of(out: str) -> str:

@@ -25,6 +25,15 @@ def test_audit_trail_is_filtered_and_searched(console, pki):
     assert {entry.action for entry in by_words} == {"authority.created", "crl.published"}
 
 
+def test_serial_number_is_found_as_tools_print_it(console, pki):
+    serial = pki.issuing.certificate.serial
+    whole = serial.zfill(len(serial) + len(serial) % 2).upper()
+    pairs = [whole[at : at + 2] for at in range(0, len(whole), 2)]
+    for words in (serial, whole, ":".join(pairs), " ".join(pairs), f" 00:{':'.join(pairs)} "):
+        found = console.get(AUDIT, data={"q": words}).context["cl"].queryset
+        assert {entry.target for entry in found} == {f"certificate {serial}"}, words
+
+
 def test_audit_entry_shows_its_detail_and_its_place_in_the_chain(console, pki):
     entry = AuditEntry.objects.get(action="authority.created", target="CA test-issuing")
 

@@ -7,7 +7,7 @@ from cryptography import x509
 
 from pki import authorities, crl, responder, revocation, succession
 from pki.admin.standing import crl_badge
-from pki.models import AuditEntry, CertificateAuthority, RevocationList
+from pki.models import AuditEntry, Certificate, CertificateAuthority, RevocationList
 from tests import certs
 from tests.factories import make_server_certificate
 from tests.pki.admin.conftest import said, text_of
@@ -139,6 +139,18 @@ def test_page_of_a_ca_whose_key_is_elsewhere(console, at):
     shown = text_of(console.get(page(stranger)))
     assert "nobody: its key is elsewhere" in shown
     assert "set them" not in shown
+
+
+def test_young_responder_is_valid_and_an_overdue_one_is_said(console, pki, at):
+    made = responder.renew(actor="test", authority=pki.issuing, at=at)
+    shown = text_of(console.get(page(pki.issuing)))
+    assert "expiring soon" not in shown
+    assert "overdue" not in shown
+    listed = text_of(console.get("/console/pki/certificate/?holder=others"))
+    assert "expiring soon" not in listed
+    late = {"not_before": at - dt.timedelta(days=20), "not_after": at + dt.timedelta(days=10)}
+    Certificate.objects.filter(pk=made.pk).update(**late)
+    assert "renewal overdue" in text_of(console.get(page(pki.issuing)))
 
 
 def test_page_tells_the_family_and_what_it_may_sign(console, pki, at):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -336,6 +337,25 @@ def test_clerk_without_the_right_to_issue_sets_no_email(by_email, clerk, people)
     for action, target in (("change", "charlie"), ("create", "eve")):
         entry = AuditEntry.objects.get(action=f"person.{action}.refused")
         assert (entry.actor, entry.target) == ("bob", target)
+
+
+def test_a_username_decides_for_those_who_may_issue(pki, console, clerk):
+    """Who is created becomes whom a certificate from elsewhere names already, and that is said."""
+    TrustStore.objects.update(recognises="subject")
+    add = "/console/pki/user/add/"
+    refused = clerk("view_user", "add_user").post(add, {"username": "eve"})
+    assert "recognises people by their username" in text_of(refused)
+    assert not User.objects.filter(username="eve").exists()
+    assert AuditEntry.objects.get(action="person.create.refused").target == "eve"
+
+    shown = text_of(console.post(add, {"username": "eve"}, follow=True))
+
+    sentence = f"for 'eve' that trust store {pki.truststore} trusts signs in as eve"
+    assert sentence in html.unescape(shown)
+    (kept,) = AuditEntry.objects.get(action="person.created", target="eve").detail["recognised_by"]
+    assert sentence in kept
+    made = text_of(console.post(add, {"username": "root2", "admin": "on"}, follow=True))
+    assert "not issued here" not in made
 
 
 def test_clerk_changes_the_rest_where_an_email_decides(by_email, clerk, people):

@@ -67,6 +67,30 @@ def test_queue_says_who_asks_for_what(console, asked):
         assert words in shown
 
 
+def test_both_pages_show_what_would_be_signed(console, asked, pki, people, at):
+    persons.change_person(
+        actor="test", user=people.charlie, changes={"email": "c@example.org"}, at=at
+    )
+    for what in ("change", "approve"):
+        shown = text_of(console.get(page(asked, what)))
+        for words in (
+            *("CN=charlie", "c@example.org", "digital signature", "clientAuth", "Signed by"),
+            *(pki.issuing.certificate.subject, "Valid from", "Valid until"),
+        ):
+            assert words in shown, (what, words)
+
+    console.post(page(asked, "approve"))
+    issued = Certificate.objects.get(owner=people.charlie)
+    assert issued.subject.startswith("CN=charlie")
+    assert "What would be signed" in text_of(console.get(page(asked)))
+    assert "clientAuth" not in text_of(console.get(page(asked)))
+
+
+def test_profile_without_approval_needs_nobody(console, pki, people, at):
+    assert "0 of" not in (shown := text_of(console.get(page(submit(people.charlie, at)))))
+    assert "nobody: its profile asks for no approval" in shown
+
+
 def test_page_says_what_comes_next(console, clerk, asked):
     assert "It waits for your decision" in text_of(console.get(page(asked)))
     assert "issued at once" in text_of(console.get(page(asked, "approve")))

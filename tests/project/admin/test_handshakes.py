@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from project.models import HandshakeFailure
 from project.tls import advice
-from tests.certs import make_ca
+from tests.certs import made_odd, make_ca
 from tests.factories import make_device
 from tests.pki.admin.conftest import queries_of, text_of
 
 LIST = "/console/project/handshakefailure/"
+ODD = made_odd(make_ca("Mallory CA").issue("alice").der)
 
 
 def failed(reason="certificate revoked", *, endpoint="main", certificate=None, **more):
@@ -106,7 +107,7 @@ def test_certificate_of_ours_is_recognised_by_every_byte(console, pki, people):
     assert f"/console/pki/certificate/?q={device.certificate.sha256}" in shown
 
 
-@pytest.mark.parametrize("der", [b"", b"nonsense", b"\x30\x00"])
+@pytest.mark.parametrize("der", [b"", b"nonsense", b"\x30\x00", *ODD])
 def test_certificate_that_cannot_be_read_is_shown_as_that(console, der):
     row = failed(certificate=der)
     assert "cannot be read" in text_of(console.get(f"{LIST}{row.pk}/change/"))
@@ -148,3 +149,25 @@ def test_clerk_without_the_right_does_not(clerk):
 
     assert visitor.get(LIST).status_code == 404
     assert visitor.get(f"{LIST}{row.pk}/change/").status_code == 404
+
+
+def test_plain_words_come_first_and_those_of_openssl_after_the_advice(console):
+    row = failed("WRONG_VERSION_NUMBER")
+    shown = text_of(console.get(f"{LIST}{row.pk}/change/"))
+    first, then, last = map(
+        shown.index, ("What came was not TLS", advice.NOT_TLS, "WRONG_VERSION_NUMBER")
+    )
+    assert first < then < last
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("certificate has expired", "certificate has expired"),
+        ("HTTP_REQUEST", "plain HTTP to a TLS port"),
+        ("TLSV13_ALERT_MISSING_EXTENSION", "the client said: missing extension"),
+        ("BAD_EXTENSION", "bad extension"),
+    ],
+)
+def test_reason_is_said_plainly(reason, said):
+    assert advice.plainly(reason) == said

@@ -20,6 +20,7 @@ from project.live import register as register_module
 from project.live.register import COUNTS, Register, look
 from project.models import LiveConnection, PastCounters, Process
 from project.tls import tally
+from project.tls.listeners import Listeners
 from tests.factories import make_device
 from tests.project.tls.conftest import TLS12, ground, receive_all, world
 from tests.project.tls.test_admission import until
@@ -207,6 +208,30 @@ def test_database_that_fails_costs_a_line_and_is_caught_up_with(
         assert caplog.text.count("Live connections cannot be written down") == 1
         turn()
         assert LiveConnection.objects.count() == 1
+
+
+def test_round_that_fails_is_not_the_last(monkeypatch, caplog):
+    monkeypatch.setattr(register_module, "ROUND", 0.01)
+    monkeypatch.setattr(Register, "_leave", lambda self: None)
+    rounds = []
+
+    async def fail_once(self, ports):
+        rounds.append(ports)
+        if len(rounds) == 1:
+            raise RuntimeError("odd")
+
+    async def run():
+        task = asyncio.create_task(Register().run(Listeners()))
+        async with asyncio.timeout(30):
+            while len(rounds) < 3 and not task.done():
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    monkeypatch.setattr(Register, "_round", fail_once)
+    asyncio.run(run())
+    assert len(rounds) >= 3
+    assert caplog.text.count("A round of the register was cut short.") == 1
 
 
 def test_process_that_ends_leaves_nothing_but_its_counts(ground, turn, register, monkeypatch):

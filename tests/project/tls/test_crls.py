@@ -7,14 +7,16 @@ import gc
 import ssl
 import subprocess
 import weakref
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from project.tls import context, crls, overheard
-from tests.certs import make_ca
+from tests.certs import Authority, Key, Leaf, made_odd, make_ca, make_key
 from tests.project.tls.conftest import TLS12, Ground, Trust, World
 from tests.project.tls.test_context import VERSIONS, verdict
 from tests.services import require
@@ -132,7 +134,79 @@ def test_weak_keys_are_no_better_off_after_the_look_up(world):
     assert ours >= 2
 
 
+@SCREENS
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_makes_readers_stumble_is_not_clear(world, number):
+    """It comes from strangers, and an error would reach the event loop."""
+    screen = crls.screen(world.trust())
+    assert not screen.is_clear(made_odd(world.clients["good"].der)[number], at=now())
+
+
+@SCREENS
+def test_an_issuer_of_a_kind_that_nobody_reads_is_not_clear(world):
+    address = x509.UnrecognizedExtension(
+        x509.AuthorityKeyIdentifier.oid, b"\x30\x04\xa1\x02\xa3\x00"
+    )
+    stranger = make_ca("Mallory CA").issue("mallory").certificate
+    extensions = [x509.Extension(address.oid, False, address)]
+    odd = signed_again(stranger, extensions, key=make_key()).public_bytes(Encoding.DER)
+    assert not crls.screen(world.trust()).is_clear(odd, at=now())
+
+
 # --- Handshakes -------------------------------------------------------------------------------
+
+
+@SCREENS
+@VERSIONS
+@pytest.mark.parametrize("kind", ["EC", "RSA"])
+def test_a_revoked_ca_cannot_borrow_the_name_of_one_that_is_not(ground, world, version, kind):
+    """It makes a CA with the name and the key identifier of a good one, which OpenSSL finds among
+    what the client sends: the good one does not fit the issuer's serial number, or the algorithm."""
+    root = make_ca("Root", path_length=None)
+    good, bad = root.make_ca("Good"), root.make_ca("Bad", path_length=None)
+    lists = (root.crl(bad), good.crl(), bad.crl())
+    port = ground.serve("required", Trust((root.der,), (good.der, bad.der), tuple(map(der, lists))))
+    key = rsa.generate_private_key(65537, 2048) if kind == "RSA" else make_key()
+    eve = borrowing(good.certificate, bad=bad, key=key)
+    world.clients.update(straight=bad.issue("eve"), good_one=good.issue("alice"), eve=eve)
+    assert verdict(ground, port, "good_one", version) == "ok"
+    assert verdict(ground, port, "straight", version) == REVOKED
+    assert verdict(ground, port, "eve", version) != "ok"
+
+
+def borrowing(good: x509.Certificate, *, bad: Authority, key: Key) -> Leaf:
+    """A client of the CA `bad`, whose chain bears the name of `good`."""
+    name = good.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    usual = bad.make_ca("Good", key=key).certificate
+    extensions = [
+        x509.Extension(name.oid, False, name) if one.oid == name.oid else one
+        for one in usual.extensions
+    ]
+    ca = signed_again(usual, extensions, key=bad.key)
+    leaf = Authority(ca, key, (bad.certificate, *bad.issuers)).issue("eve")
+    issuer = x509.AuthorityKeyIdentifier(
+        name.digest, [x509.DirectoryName(bad.certificate.subject)], ca.serial_number
+    )
+    extensions = [
+        x509.Extension(issuer.oid, False, issuer) if one.oid == issuer.oid else one
+        for one in leaf.certificate.extensions
+    ]
+    return replace(leaf, certificate=signed_again(leaf.certificate, extensions, key=key))
+
+
+def signed_again(
+    certificate: x509.Certificate, extensions: list[x509.Extension], *, key: Key
+) -> x509.Certificate:
+    builder = x509.CertificateBuilder(
+        issuer_name=certificate.issuer,
+        subject_name=certificate.subject,
+        public_key=certificate.public_key(),
+        serial_number=certificate.serial_number,
+        not_valid_before=certificate.not_valid_before_utc.replace(tzinfo=None),
+        not_valid_after=certificate.not_valid_after_utc.replace(tzinfo=None),
+        extensions=extensions,
+    )
+    return builder.sign(key, SHA256())
 
 
 @SCREENS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from project.tls import forwarded
 from project.tls.forwarded import ForwardedError
-from tests.certs import make_ca
+from tests.certs import made_odd, make_ca
 
 DER = make_ca("Root").issue("alice").der
 FIELD = b":" + base64.b64encode(DER) + b":"
@@ -51,6 +51,7 @@ def test_nobody_is_no_certificate():
         (b":" + base64.b64encode(DER + b"more") + b":",),
         (b":" + base64.b64encode(b"\x30\x03\x02\x01\x01") + b":",),
         (b"-----BEGIN%20CERTIFICATE-----",),
+        *((b":" + base64.b64encode(odd) + b":",) for odd in made_odd(DER)),
     ],
 )
 def test_whatever_else_is_refused(values):

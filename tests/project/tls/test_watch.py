@@ -13,7 +13,7 @@ from django.db import OperationalError
 from django.db.models import F
 from django.utils import timezone
 
-from pki import changes, revocation
+from pki import changes, revocation, upkeep
 from pki.models import Endpoint, TrustVersion
 from pki.signals import trust_changed
 from project.tls import configuration, watch
@@ -167,6 +167,54 @@ def test_endpoint_that_cannot_be_prepared_stays_as_it_was(scene, monkeypatch, ca
     until(lambda: not is_refused(port))
     assert scene.is_let_in()
     assert caplog.text.count("Endpoint main cannot be served: no.") == 1
+
+
+def test_endpoint_that_breaks_unexpectedly_keeps_no_other_from_following(
+    scene, monkeypatch, caplog
+):
+    real = configuration.prepare
+
+    def prepare(row):
+        if row.name == "main":
+            raise ZeroDivisionError("nobody thought of this")
+        return real(row)
+
+    monkeypatch.setattr(configuration, "prepare", prepare)
+    port = free_port()
+    Endpoint.objects.create(name="public", port=port, tls=False, serves="public")
+    change_elsewhere()
+    until(lambda: not is_refused(port))
+    assert scene.is_let_in()
+    assert caplog.text.count("unexpected ZeroDivisionError") == 1
+
+
+def test_changes_do_not_wait_for_upkeep(scene, monkeypatch):
+    begun, end = threading.Event(), threading.Event()
+
+    def take_long(*, at):
+        begun.set()
+        end.wait(60)
+
+    monkeypatch.setattr(upkeep, "carry_out_punctual", take_long)
+    try:
+        assert begun.wait(30)
+        change_elsewhere()
+        until(lambda: scene.watch._applied == changes.current_version())
+    finally:
+        end.set()
+
+
+def test_upkeep_that_fails_is_logged_once_and_goes_on(scene, monkeypatch, caplog):
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.02)
+    turns = []
+
+    def fail(*, at):
+        turns.append(1)
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(upkeep, "carry_out_punctual", fail)
+    until(lambda: len(turns) > 3)
+    assert caplog.text.count("unexpected ZeroDivisionError") == 1
 
 
 def test_due_crls_are_published(scene):
