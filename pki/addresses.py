@@ -38,18 +38,18 @@ def url(serves: str, path: str = "/") -> str:
     """The canonical URL of a path on the endpoint that serves main, enrol or public.
 
     The port is that of the first enabled endpoint of the kind; where none serves main, of the one
-    that serves this part of it. Before there is one, and behind a proxy, which people connect to,
-    it is the setting's.
+    that serves this part of it, or its proxy's, which people connect to. Before there is one, it is
+    the port that bootstrap will give it.
     """
     with connection.cursor() as cursor:
         cursor.execute(FIRST_ENDPOINT, [serves, _part(serves, path), serves])
         row = cursor.fetchone()
     port, tls, proxy = row or (settings.SIGNET_PORTS[serves], serves != "public", "none")
+    is_https = bool(tls) or (proxy == "header" and serves != "public")
     if proxy != "none":
-        port = settings.SIGNET_PORTS[serves]
-    ends_there = proxy == "header" and serves != "public"
+        port = settings.SIGNET_PROXY_PORTS["https" if is_https else "http"]
     host = settings.SIGNET_ENROL_HOST if serves == "enrol" else ""
-    return origin(host or settings.SIGNET_HOSTS[0], port, tls=bool(tls) or ends_there) + path
+    return origin(host or settings.SIGNET_HOSTS[0], port, tls=is_https) + path
 
 
 def _part(serves: str, path: str) -> str:

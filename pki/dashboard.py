@@ -122,9 +122,14 @@ def numbers(*, at: dt.datetime) -> list[Number]:
     )
     people: dict[str, str | int] = {"holder": "people"}
     return [
-        Number("Valid certificates", counted["valid"], _list(status="valid", **people), "badge"),
         Number(
-            f"Expire within {SOON.days} days",
+            "People's valid certificates",
+            counted["valid"],
+            _list(status="valid", **people),
+            "badge",
+        ),
+        Number(
+            f"Of them, expire within {SOON.days} days",
             counted["soon"],
             _list(expires=SOON.days, **people),
             "schedule",

@@ -27,6 +27,7 @@ COLUMNS = frozenset(
     field.name for field in Endpoint._meta.concrete_fields if field.name not in {"id", "name"}
 )
 CHANGEABLE = COLUMNS | {FURTHER}
+LEAST_CONNECTIONS, LEAST_PER_ADDRESS = 20, 10
 SIGNS_IN = frozenset({Endpoint.Serves.MAIN, Endpoint.Serves.CHAT, Endpoint.Serves.CONSOLE})
 
 
@@ -76,6 +77,7 @@ def change_endpoint(
         # Each of them: of two who switch off one of the last two consoles, the second has to see it.
         list(Endpoint.objects.select_for_update(no_key=True).order_by("pk").values_list("pk"))
         row = _locked(endpoint)
+        changes = news(row, changes)
         if not changes:
             return row
         before, columns = copy.copy(row), {n: v for n, v in changes.items() if n != FURTHER}
@@ -92,6 +94,15 @@ def change_endpoint(
         detail |= _named(further) if FURTHER in changes else {}
         _record("endpoint.changed", row, actor=actor, detail=detail, at=at)
     return row
+
+
+def news(endpoint: Endpoint, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the changes that are not so already."""
+    found = {name: value for name, value in changes.items() if name != FURTHER}
+    found = {name: value for name, value in found.items() if getattr(endpoint, name) != value}
+    if FURTHER in changes and set(changes[FURTHER]) != set(endpoint.further_certificates.all()):
+        found[FURTHER] = changes[FURTHER]
+    return found
 
 
 @audit.refusals("endpoint.renew_certificate")
@@ -169,12 +180,15 @@ def succeed_certificate(
         _put_in_force(row, successor, beside=beside, actor=actor, detail=detail, at=at)
 
 
+@audit.refusals("endpoint.remove")
 def remove_endpoint(*, actor: str, endpoint: Endpoint, at: dt.datetime) -> None:
-    """Take away an endpoint that is switched off; refuses one that is on (RequestError)."""
+    """Take away an endpoint that is switched off; refuses one that is on, or that was removed
+    meanwhile (RequestError)."""
     with transaction.atomic():
-        deleted, _ = Endpoint.objects.filter(pk=endpoint.pk, enabled=False).delete()
-        if not deleted:
-            raise RequestError(f"Endpoint {endpoint} is on. Switch it off first.")
+        row = _locked(endpoint)
+        if row.enabled:
+            raise RequestError(f"Endpoint {row} is on. Switch it off first.")
+        row.delete()
         _record("endpoint.removed", endpoint, actor=actor, detail={}, at=at)
 
 
@@ -255,6 +269,18 @@ def faults(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             "Say what the proxies do, or take their addresses away.",
             proxy == Endpoint.Proxy.NONE and networks,
         ),
+        (
+            "max_connections",
+            f"Admit at least {LEAST_CONNECTIONS} connections at once: with fewer, a single idle "
+            "visitor keeps everybody out.",
+            _is_below(facts.get("max_connections"), LEAST_CONNECTIONS),
+        ),
+        (
+            "max_per_address",
+            f"Admit at least {LEAST_PER_ADDRESS} connections at once from one address: a browser "
+            "alone opens six.",
+            _is_below(facts.get("max_per_address"), LEAST_PER_ADDRESS),
+        ),
     ]
     return [(field, sentence) for field, sentence, broken in found if broken]
 
@@ -281,6 +307,10 @@ def _read_networks(text: str) -> tuple[list[IPNetwork], str]:
         return proxy_networks(text), ""
     except RequestError as error:
         return [], str(error)
+
+
+def _is_below(number: int | None, least: int) -> bool:
+    return number is not None and number < least
 
 
 def is_loopback(address: str) -> bool:

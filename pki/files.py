@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TypeVar
+from unicodedata import category
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -60,11 +62,14 @@ def _read(
         raise BadFileError(f"This file is not {what} in PEM or DER.") from None
 
 
-def read_table(data: bytes, *, needed: Sequence[str], known: Sequence[str]) -> list[dict[str, str]]:
+def read_table(
+    data: bytes, *, needed: Sequence[str], known: Sequence[str], most: int
+) -> list[dict[str, str]]:
     """The rows of a CSV file whose first line names its columns; parted by commas or semicolons.
 
     Empty rows are left out, and fields stripped. Refuses (BadFileError) another kind of file, a
-    column that is not in `known` or is there twice, and one of `needed` that is missing.
+    column that is not in `known` or is there twice, one of `needed` that is missing, control
+    characters, and more than `most` rows.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -73,21 +78,21 @@ def read_table(data: bytes, *, needed: Sequence[str], known: Sequence[str]) -> l
     first = text.partition("\n")[0]
     parted_by = ";" if first.count(";") > first.count(",") else ","
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=parted_by, strict=True))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=parted_by, strict=True)
+        columns = [name.strip().lower() for name in next(reader, [])]
+        filled = (line for line in enumerate(reader, 2) if any(map(str.strip, line[1])))
+        lines = list(islice(filled, most + 1))
     except csv.Error as error:
         raise BadFileError(f"This list cannot be read: {error}.") from None
-    columns = [name.strip().lower() for name in lines[0]] if lines else []
     missing, unknown = set(needed) - set(columns), set(columns) - set(known)
     if missing or unknown or len(set(columns)) != len(columns):
         raise BadFileError(
             f"The first line of this list must name its columns, each once: {', '.join(needed)}; "
             f"there may also be: {', '.join(sorted(set(known) - set(needed)))}."
         )
-    return [
-        _fields(columns, values, number)
-        for number, values in enumerate(lines[1:], 2)
-        if any(value.strip() for value in values)
-    ]
+    if len(lines) > most:
+        raise BadFileError(f"This list has more than {most} rows. Part it into several.")
+    return [_fields(columns, values, number) for number, values in lines]
 
 
 def _fields(columns: list[str], values: list[str], number: int) -> dict[str, str]:
@@ -95,5 +100,7 @@ def _fields(columns: list[str], values: list[str], number: int) -> dict[str, str
         raise BadFileError(
             f"Row {number} of this list has {len(values)} fields, and there are {len(columns)} columns."
         )
-    fields = zip(columns, (value.strip() for value in values), strict=True)
-    return {**dict(fields), "row": str(number)}
+    stripped = [value.strip() for value in values]
+    if any(category(letter) == "Cc" for value in stripped for letter in value):
+        raise BadFileError(f"Row {number} of this list has a control character in it. Take it out.")
+    return {**dict(zip(columns, stripped, strict=True)), "row": str(number)}

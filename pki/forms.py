@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from pki import people
 from pki.enrolment import needs_console_password, new_once
 from pki.files import LARGEST
 from pki.handout import PASSWORD_MINIMUM, Format
@@ -28,7 +29,8 @@ class ConsolePasswordForm(forms.Form):
     console_password1 = forms.CharField(
         label="Console password",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="You will be asked for it, besides your certificate, to open the console.",
+        help_text="At least {} characters. You will be asked for it, besides your certificate, to "
+        "open the console.",
     )
     console_password2 = forms.CharField(
         label="Console password, again",
@@ -37,12 +39,22 @@ class ConsolePasswordForm(forms.Form):
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not needs_console_password(user):
+        self._user = user
+        if needs_console_password(user):
+            first = self.fields["console_password1"]
+            first.help_text = first.help_text.format(people.shortest_console_password())
+        else:
             del self.fields["console_password1"], self.fields["console_password2"]
+
+    def clean_console_password1(self) -> str:
+        password = str(self.cleaned_data["console_password1"])
+        people.check_console_password(user=self._user, password=password)
+        return password
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("console_password1") != cleaned.get("console_password2"):
+        first, again = cleaned.get("console_password1"), cleaned.get("console_password2")
+        if "console_password1" not in self.errors and first != again:
             self.add_error("console_password2", "The two console passwords differ.")
         return cleaned
 

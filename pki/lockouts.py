@@ -131,11 +131,11 @@ def _port_of_another(change: Change) -> Iterator[Fault]:
         return
     others = Endpoint.objects.filter(enabled=True, port=after.port).exclude(pk=after.pk)
     for other in others:
-        if _overlap(other.address, after.address):
+        if overlap(other.address, after.address):
             yield "port", f"Endpoint {other} has {other.address} port {other.port}."
 
 
-def _overlap(one: str, other: str) -> bool:
+def overlap(one: str, other: str) -> bool:
     if "::" in (one, other) or one == other:
         return True
     return bool({one, other} & EVERYWHERE) and (":" in one) == (":" in other)
@@ -216,6 +216,13 @@ def _visitor(change: Change, visitor: Visitor) -> Iterator[Fault]:
             "address",
             f"You are using this endpoint right now, on {visitor.address}, where it would no "
             "longer listen. Change it from another endpoint.",
+        )
+    if change.touches("port"):
+        yield (
+            "port",
+            f"You are using this endpoint right now, on port {before.port if before else 0}, where "
+            "it would no longer listen. Add an endpoint on the new port, open the console there, and "
+            "switch this one off; or use manage.py change_endpoint.",
         )
     if change.touches("client_certificate", "truststore_id") and visitor.certificate:
         yield from _own_certificate(after, visitor, before=before, at=change.at)

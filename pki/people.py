@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
-from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.password_validation import (
+    get_default_password_validators,
+    validate_password,
+)
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
@@ -134,10 +137,20 @@ def set_console_password(*, actor: str, user: User, password: str, at: dt.dateti
 def hash_console_password(*, user: User, password: str) -> str:
     """What is kept of a console password; takes a while. Refuses a weak one (RequestError)."""
     try:
-        validate_password(password, user)
+        check_console_password(user=user, password=password)
     except ValidationError as error:
         raise RequestError(" ".join(error.messages)) from None
     return make_password(password)
+
+
+def check_console_password(*, user: User, password: str) -> None:
+    """Refuses a weak one (Django's ValidationError, for a form's field)."""
+    validate_password(password, user)
+
+
+def shortest_console_password() -> int:
+    lengths = (getattr(one, "min_length", 1) for one in get_default_password_validators())
+    return max(lengths, default=1)
 
 
 def put_console_password(*, actor: str, user: User, hashed: str, at: dt.datetime) -> None:

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from django.conf import settings
 from django.db import transaction
 
-from pki import audit, authorities, issuance, keys, outside, profiles
+from pki import addresses, audit, authorities, issuance, keys, outside, profiles
 from pki.errors import BadFileError, KeyReuseError, RequestError
 from pki.models import (
     LONGEST_DEVICE,
@@ -125,6 +125,17 @@ def unnamed_hosts(certificate: Certificate) -> list[str]:
     """Hosts of this deployment that a server certificate does not name: browsers refuse it there."""
     named = hosts_of(certificate)
     return [host for host in settings.SIGNET_HOSTS if not any(_is_for(n, host) for n in named)]
+
+
+def unserved(certificate: Certificate) -> str:
+    """Which hosts of a server certificate this deployment does not answer to, as a sentence; empty
+    if there are none. A name with a star is in use as soon as one host of ours is below it."""
+    ours = addresses.with_loopback(settings.SIGNET_HOSTS)
+    hosts = [n for n in hosts_of(certificate) if not any(_is_for(n, host) for host in ours)]
+    if not hosts:
+        return ""
+    are, them = ("is", "it") if len(hosts) == 1 else ("are", "them")
+    return f"{', '.join(hosts)} {are} not in SIGNET_HOST, so pages are not served under {them}."
 
 
 # --- From elsewhere -------------------------------------------------------------------------

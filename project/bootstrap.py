@@ -1,19 +1,22 @@
 """The first run: from an empty database to a CA, three endpoints, an admin and a room.
 
-Every step looks for what it would make and makes only what is missing, each in a transaction of
-its own: a bootstrap that was cut off is finished by the next one, and a second one changes nothing.
+Every step looks for what it would make and makes only what is missing, all of it in one
+transaction: a bootstrap that fails leaves the database as it was, and a second one changes nothing.
 """
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 
 from chat.models import Room
 from pki import (
@@ -22,6 +25,7 @@ from pki import (
     endpoints,
     enrolment,
     keys,
+    lockouts,
     masterkey,
     people,
     profiles,
@@ -64,24 +68,69 @@ class Report:
 def bootstrap(*, hosts: list[str], admin: str, at: dt.datetime) -> Report:
     """Make what is missing; returns what was made and the admin's one-time enrolment link.
 
-    The link is made anew as long as the admin has no valid certificate. Refuses (MasterKeyError)
-    to go on when CA keys exist and the master key is missing or is not theirs.
+    The link is made anew as long as the admin has no valid certificate. Refuses to go on when CA
+    keys exist and the master key is missing or is not theirs (MasterKeyError), and when an endpoint
+    would have to listen where another one does (ImproperlyConfigured); then nothing is changed.
     """
     done: list[str] = []
+    _refuse_taken_ports()
     done += _master_key()
-    root = _authorities(done, at=at)
-    server = _server_certificate(done, hosts=hosts, at=at)
-    store = _truststore(done, root, at=at)
-    _endpoints(done, server, store, at=at)
-    _rooms(done)
-    person = _admin(done, admin, at=at)
+    with transaction.atomic():
+        root = _authorities(done, at=at)
+        server = _server_certificate(done, hosts=hosts, at=at)
+        store = _truststore(done, root, at=at)
+        _endpoints(done, server, store, at=at)
+        _rooms(done)
+        person = _admin(done, admin, at=at)
+        link = _enrolment_link(person, at=at)
     return Report(
         done=done,
         root=root.certificate,
         root_file=_root_file(root),
         admin=person,
-        enrolment_link=_enrolment_link(person, at=at),
+        enrolment_link=link,
     )
+
+
+def _refuse_taken_ports() -> None:
+    """Two endpoints cannot listen on one port: say which setting to change, before anything is made."""
+    rows = {row.name: row for row in Endpoint.objects.all()}
+    coming = {name: copy.copy(row) for name, row in rows.items()}
+    for name, port in settings.SIGNET_PORTS.items():
+        address = LOOPBACK if settings.ON_LOOPBACK else EVERYWHERE
+        row = coming.setdefault(name, Endpoint(name=name, address=address))
+        if _follows(rows, name):
+            row.port = port
+    for name, variable in PORT_VARIABLES.items():
+        row = coming[name]
+        if name in rows and rows[name].port == row.port:
+            continue
+        for other in coming.values():
+            if other.name != name and _is_same_place(row, other):
+                raise ImproperlyConfigured(
+                    f"Endpoint {name} cannot listen on port {row.port} ({variable}): endpoint "
+                    f"{other} has it. Give {variable} a port of its own; where a proxy listens is "
+                    "said with SIGNET_PROXY_PORT and SIGNET_PROXY_HTTP_PORT."
+                )
+
+
+def _is_same_place(one: Endpoint, other: Endpoint) -> bool:
+    if one.port != other.port:
+        return False
+    return one.address == other.address or (
+        other.enabled and lockouts.overlap(one.address, other.address)
+    )
+
+
+def _follows(rows: Mapping[str, Endpoint], name: str) -> bool:
+    """Whether an endpoint is to listen on the port of its setting: a new one, and one that is on
+    and has no proxy in front of it where the setting is set."""
+    row = rows.get(name)
+    return row is None or (_is_ours_to_move(row) and PORT_VARIABLES[name] in os.environ)
+
+
+def _is_ours_to_move(row: Endpoint) -> bool:
+    return row.enabled and row.proxy == Endpoint.Proxy.NONE
 
 
 def _master_key() -> Iterator[str]:
@@ -155,16 +204,18 @@ def _news_for(row: Endpoint, server: Certificate) -> dict[str, object]:
     that this is no longer for this machine alone.
 
     A certificate of another profile or from elsewhere was chosen by an admin, and stays. So does
-    where an endpoint listens behind a proxy: the settings say where the proxy does.
+    where an endpoint listens behind a proxy, and all of one that is switched off.
     """
     news: dict[str, object] = {}
+    if not row.enabled:
+        return news
     if row.certificate and row.certificate != server and _came_from_here(row.certificate):
         news["certificate"] = server
-    if row.proxy != Endpoint.Proxy.NONE:
+    if not _is_ours_to_move(row):
         return news
     if row.address == LOOPBACK and not settings.ON_LOOPBACK:
         news["address"] = EVERYWHERE
-    if PORT_VARIABLES[row.name] in os.environ and row.port != settings.SIGNET_PORTS[row.name]:
+    if _follows({row.name: row}, row.name) and row.port != settings.SIGNET_PORTS[row.name]:
         news["port"] = settings.SIGNET_PORTS[row.name]
     return news
 

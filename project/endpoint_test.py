@@ -13,9 +13,16 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from pki import audit, probes
+from pki import audit, endpoints, probes, server_certificates
+from pki.identity import (
+    AccountDisabledError,
+    CertificateExpiredError,
+    CertificateRevokedError,
+    NoCertificateError,
+)
 from pki.models import CertificateAuthority, Endpoint
 from pki.probes import Probe
+from project.tls.line import told
 from project.visit import VERSIONS, NobodyThereError, Place, Seen, knock, server_certificate, visit
 
 # PROXY protocol version 2, command LOCAL: the proxy speaks for itself.
@@ -46,6 +53,12 @@ ANSWERS = {
     GOOD: "account_disabled",
     EXPIRED: "certificate_expired",
     REVOKED: "certificate_revoked",
+}
+LINES = {
+    NONE: NoCertificateError(),
+    GOOD: AccountDisabledError(),
+    EXPIRED: CertificateExpiredError(),
+    REVOKED: CertificateRevokedError(),
 }
 
 
@@ -85,7 +98,8 @@ def _tried(actor: str, endpoint: Endpoint) -> Iterator[Result]:
         yield Result(why)
         return
     greeting = SPEAKS_FOR_ITSELF if endpoint.proxy == Endpoint.Proxy.PROTOCOL else b""
-    place = Place(endpoint.address, endpoint.port, settings.SIGNET_HOSTS[0], greeting)
+    is_line = endpoint.serves == Endpoint.Serves.LINE
+    place = Place(endpoint.address, endpoint.port, settings.SIGNET_HOSTS[0], greeting, is_line)
     knock(place)
     if greeting:
         yield Result(
@@ -96,14 +110,14 @@ def _tried(actor: str, endpoint: Endpoint) -> Iterator[Result]:
     authority = probes.authority_in(store, at=now) if store else None
     if endpoint.client_certificate == Endpoint.ClientCertificate.NONE:
         yield from _visits(endpoint, place, {NONE: None})
-        yield from _certificates(place, None)
+        yield from _certificates(endpoint, place, None)
     elif authority is None:
         yield Result(
             f"The trust store {store} trusts no CA that issues here, so nobody could be sent with "
             "a good, an expired, a revoked or a server's certificate of it."
         )
         yield from _visits(endpoint, place, {NONE: None, FOREIGN: probes.foreign(at=now)})
-        yield from _certificates(place, None)
+        yield from _certificates(endpoint, place, None)
     else:
         yield from _with_ours(actor, endpoint, place, authority)
 
@@ -136,7 +150,7 @@ def _with_ours(
         foreign = probes.foreign(at=timezone.now())
         cast = {NONE: None, GOOD: good, FOREIGN: foreign, SERVER: server}
         yield from _visits(endpoint, place, cast)
-        yield from _certificates(place, good)
+        yield from _certificates(endpoint, place, good)
         _wait_for(expired)
         yield from _visits(endpoint, place, {EXPIRED: expired})
         probes.withdraw(actor=actor, probes=[good, server], at=timezone.now())
@@ -196,6 +210,8 @@ def _is_expected(endpoint: Endpoint, who: str, version: str, seen: Seen) -> bool
     alert = _alert(endpoint, who, version)
     if alert or seen.alert or seen.trouble:
         return seen.alert == alert and not seen.trouble
+    if seen.line is not None:
+        return seen.line == told(LINES[who])
     return seen.answer is None or _code(seen) == ANSWERS[who]
 
 
@@ -215,6 +231,8 @@ def _said(who: str, seen: Seen) -> str:
         return f"the server {seen.trouble}."
     if seen.alert:
         return f"the server ended the handshake with “{seen.alert}”."
+    if seen.line is not None:
+        return f"the server let them in, and said: “{seen.line}”"
     if seen.answer is None:
         return "the server let them in."
     if who == GOOD and _code(seen) == ANSWERS[GOOD]:
@@ -226,6 +244,8 @@ def _said(who: str, seen: Seen) -> str:
 def _expected(endpoint: Endpoint, who: str, version: str) -> str:
     if alert := _alert(endpoint, who, version):
         return f"this endpoint has to end the handshake with “{alert}”."
+    if endpoint.serves == Endpoint.Serves.LINE:
+        return f"this endpoint has to let them in, and to say “{told(LINES[who])}”"
     if endpoint.client_certificate == Endpoint.ClientCertificate.OPTIONAL and who != GOOD:
         words = ANSWERS[who].replace("_", " ")
         return f"this endpoint has to let them in, and the site to say “{words}”."
@@ -235,13 +255,17 @@ def _expected(endpoint: Endpoint, who: str, version: str) -> str:
 # --- The endpoint's own certificate -----------------------------------------------------------
 
 
-def _certificates(place: Place, probe: Probe | None) -> Iterator[Result]:
+def _certificates(endpoint: Endpoint, place: Place, probe: Probe | None) -> Iterator[Result]:
     roots = tuple(
         bytes(root.certificate.der)
         for root in CertificateAuthority.objects.filter(parent=None).select_related("certificate")
     )
     for host in settings.SIGNET_HOSTS:
         yield _own_certificate(replace(place, host=host), roots, probe)
+    if endpoint.serves != Endpoint.Serves.LINE:
+        for certificate in endpoints.certificates_of(endpoint):
+            if unserved := server_certificates.unserved(certificate):
+                yield Result(f"{unserved} Wrong: add it to SIGNET_HOST and start again.", False)
 
 
 def _own_certificate(place: Place, roots: tuple[bytes, ...], probe: Probe | None) -> Result:

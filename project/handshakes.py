@@ -12,16 +12,19 @@ import hashlib
 
 from cryptography import x509
 from django.db import DatabaseError, transaction
-from django.db.models import F, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery, Sum
 
 from pki.description import UNREADABLE
+from pki.models import AuditEntry, Endpoint
 from project.models import HandshakeFailure
 from project.tls import failures
 from project.tls.sample import MINUTE, Failure, Key, Sample
+from project.visit import EVERYWHERE
 
 KEPT = 10_000
 KEPT_FOR = dt.timedelta(days=30)
 DAY = dt.timedelta(days=1)
+TEST_LASTS = dt.timedelta(seconds=30)  # from its first failure to its audit entry, at most
 
 _rows: dict[Key, int] = {}  # of the last minutes, which are still counted on
 
@@ -64,6 +67,23 @@ def counts(*, at: dt.datetime, endpoint: str = "") -> list[tuple[str, int]]:
     summed = rows.order_by().values("reason").annotate(number=Sum("count"))
     found = [(row["reason"], row["number"]) for row in summed]
     return sorted(found, key=lambda one: (-one[1], one[0]))
+
+
+def with_tests(rows: QuerySet[HandshakeFailure]) -> QuerySet[HandshakeFailure]:
+    """With what `is_by_test` asks for: whether the endpoint was being tested, and from where."""
+    at: F = OuterRef("at")
+    tests = AuditEntry.objects.filter(
+        action="endpoint.tested", target=OuterRef("endpoint"), at__gte=at, at__lt=at + TEST_LASTS
+    )
+    address = Endpoint.objects.filter(name=OuterRef("endpoint")).values("address")[:1]
+    return rows.annotate(was_tested=Exists(tests), address=Subquery(address))
+
+
+def is_by_test(row: HandshakeFailure) -> bool:
+    """Whether a test of the endpoint failed there as it should; a test connects from the address
+    that it connects to."""
+    address, peer = str(getattr(row, "address", "")), row.peer.rpartition(":")[0].strip("[]")
+    return bool(getattr(row, "was_tested", False)) and peer == EVERYWHERE.get(address, address)
 
 
 def _count_on(failure: Failure) -> bool:

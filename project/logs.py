@@ -7,6 +7,8 @@ import re
 import sys
 from typing import Any
 
+NOT_OURS = "A request for %r got 400: pages are served under the names in SIGNET_HOST alone."
+LONGEST_HOST = 260
 TOKEN = re.compile(r"/enrol/[^/\s'\"]+")
 
 
@@ -26,3 +28,15 @@ def hide_odd_names(unraisable: Any) -> None:
     is_name = isinstance(unraisable.object, bytes)
     if not (is_name and isinstance(unraisable.exc_value, UnicodeDecodeError)):
         sys.__unraisablehook__(unraisable)
+
+
+class NameHosts(logging.Filter):
+    """Says of a request for a host that is not ours what to do about it, without a stack trace."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        host = request.META.get("HTTP_HOST", "") if request else ""
+        record.msg, record.args = NOT_OURS, (host[:LONGEST_HOST],)
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True

@@ -33,6 +33,11 @@ SIGNET_PORTS = {
     "enrol": environment.port("SIGNET_ENROL_PORT", default=8444),
     "public": environment.port("SIGNET_HTTP_PORT", default=8080),
 }
+# Where people reach the endpoints that stand behind a proxy
+SIGNET_PROXY_PORTS = {
+    "https": environment.port("SIGNET_PROXY_PORT", default=443),
+    "http": environment.port("SIGNET_PROXY_HTTP_PORT", default=80),
+}
 SIGNET_ENROL_HOST = environment.one_of("SIGNET_ENROL_HOST", SIGNET_HOSTS)
 ON_LOOPBACK = set(SIGNET_HOSTS) <= {"localhost", "127.0.0.1", "::1"}
 environment.make_home("SIGNET_HOME", SIGNET_HOME)
@@ -275,7 +280,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "filters": {"hide_tokens": {"()": "project.logs.HideTokens"}},
+    "filters": {
+        "hide_tokens": {"()": "project.logs.HideTokens"},
+        "name_hosts": {"()": "project.logs.NameHosts"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
@@ -289,5 +297,6 @@ LOGGING = {
         "pki": {"level": "INFO"},
         "chat": {"level": "INFO"},
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"filters": ["name_hosts"]},
     },
 }

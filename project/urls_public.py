@@ -10,5 +10,6 @@ urlpatterns = [
     path("ocsp/<slug:slug>/", ocsp.ocsp_responder),
     path("ocsp/<slug:slug>/<path:encoded>", ocsp.ocsp_responder),
     path("healthz", health.healthz),
+    path("readyz", health.readyz),
     re_path(r"", publish.to_main),
 ]

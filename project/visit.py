@@ -25,22 +25,24 @@ class NobodyThereError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an endpoint is, and what it is told before TLS begins."""
+    """Where an endpoint is, what it is told before TLS begins, and whether it speaks lines."""
 
     address: str
     port: int
     host: str
     greeting: bytes = b""
+    is_line: bool = False
 
 
 @dataclass(frozen=True)
 class Seen:
     """`alert` and `trouble` are empty for who was let in; `answer` is what `/whoami` said, where it
-    is served."""
+    is served, and `line` the first line where lines are spoken."""
 
     alert: str = ""
     trouble: str = ""
     answer: dict[str, Any] | None = None
+    line: str | None = None
 
 
 def knock(place: Place) -> None:
@@ -58,7 +60,7 @@ def visit(place: Place, *, version: str, probe: Probe | None = None) -> Seen:
     with _connected(place) as raw:
         try:
             with context.wrap_socket(raw, server_hostname=place.host) as tls:
-                return Seen(answer=_ask(tls, place))
+                return Seen(line=_hear(tls)) if place.is_line else Seen(answer=_ask(tls, place))
         except ssl.SSLError as error:
             return Seen(alert=_words(error))
         except TimeoutError:
@@ -107,6 +109,16 @@ def _ask(tls: ssl.SSLSocket, place: Place) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found
+
+
+def _hear(tls: ssl.SSLSocket) -> str:
+    """The line that whoever comes is greeted or sent away with."""
+    said = b""
+    while b"\n" not in said and len(said) < LARGEST and (part := tls.recv(LARGEST)):
+        said += part
+    if not said:
+        raise ConnectionResetError
+    return said.partition(b"\n")[0].decode(errors="replace").strip()
 
 
 def _words(error: ssl.SSLError) -> str:

@@ -30,12 +30,20 @@ LONGEST_PAUSE = 30.0
 LAST_SECONDS = 10.0  # beyond the time to drain
 
 
+class CannotServe(Exception):
+    """A worker did not come to serve. `is_said` where it has given its own reason already."""
+
+    def __init__(self, sentence: str, *, is_said: bool = False) -> None:
+        super().__init__(sentence)
+        self.is_said = is_said
+
+
 class Worker:
     """One serving process, from its start to its end."""
 
     def __init__(self, process: asyncio.subprocess.Process, link: Link) -> None:
         self.process, self.link = process, link
-        self.is_leaving = False
+        self.is_leaving = self.is_late = False
         self.began = asyncio.get_running_loop().time()
         self.ended = asyncio.create_task(self._wait())
 
@@ -44,9 +52,18 @@ class Worker:
         try:
             return await asyncio.wait_for(asyncio.shield(self.link.ready), READY_SECONDS)
         except TimeoutError:
+            self.is_late = True
             self.kill()
             await self.ended
             return None
+
+    async def how_it_ended(self) -> str:
+        """A sentence without its full stop, once it has ended."""
+        code = await self.ended
+        if self.is_late:
+            return f"Worker {self.process.pid} did not come to serve in {READY_SECONDS:g} s"
+        how = f"by signal {-code}" if code < 0 else f"with status {code}"
+        return f"Worker {self.process.pid} ended {how}"
 
     async def leave(self, *, patience: float) -> None:
         """Let it finish what it is doing; returns when it has ended."""
@@ -77,7 +94,7 @@ class Worker:
 
 
 class Workers:
-    """As many workers as were asked for, whatever happens to one of them."""
+    """As many workers as were asked for, whatever happens to one of them once the first serves."""
 
     def __init__(
         self,
@@ -143,27 +160,35 @@ class Workers:
     # --- life ---------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        """Returns where no first worker can be had; it has said why."""
-        lines = await self._begin()
-        if lines is None:
-            return
-        others = (self._begin() for _ in range(self._count - 1))
-        if None in await asyncio.gather(*others):
-            logger.error("Not every worker could be started.")
+        """Returns where no first worker can be had; it has been said why. The others may fail as
+        often as they like."""
+        try:
+            lines = await self._begin()
+        except CannotServe as error:
+            if not error.is_said:
+                logger.error("%s.", error)
             return
         for line in [*lines, *self._sockets.unused()]:
             self._say(line)
-        self._say(f"Workers: {', '.join(str(one.process.pid) for one in self._workers)}")
         self._manager.tell("READY=1")
+        await asyncio.gather(*(self._join() for _ in range(self._count - 1)))
+        self._say(f"Workers: {', '.join(str(one.process.pid) for one in self._workers)}")
         while await self._renewal_wanted.wait():
             self._renewal_wanted.clear()
             self._manager.tell("STATUS=Rolling restart")
             await self._renew()
             self._manager.tell("STATUS=Serving")
 
-    async def _begin(self, *, pause: float = 0.0) -> list[str] | None:
-        """Start a worker that is replaced when it dies; where it listens, or None if it does not
-        get so far."""
+    async def _join(self) -> None:
+        """Start one more; where that fails it is tried again in the background."""
+        try:
+            await self._begin()
+        except CannotServe as error:
+            self._in_background(self._replace(str(error), _longer(0.0)))
+
+    async def _begin(self, *, pause: float = 0.0) -> list[str]:
+        """Start a worker that is replaced when it dies; returns where it listens. Raises
+        CannotServe if it does not get so far."""
         ours, its = pair()
         try:
             with its:
@@ -175,15 +200,16 @@ class Workers:
                     start_new_session=True,  # a terminal's Ctrl-C is for the parent alone
                 )
         except OSError as error:
-            logger.error("No worker can be started: %s.", error.strerror)
             ours.close()
-            return None
+            raise CannotServe(f"No worker can be started: {error.strerror}") from None
         worker = Worker(process, Link(ours, self._lender))
         self._workers.add(worker)
         lines = await worker.is_ready()
         if lines is None:
             self._workers.discard(worker)
-            return None
+            how = await worker.how_it_ended()
+            before = "" if worker.is_late else " before it served"
+            raise CannotServe(how + before, is_said=process.returncode == 1)
         logger.info("Worker %d serves.", process.pid)
         self._in_background(self._mind(worker, pause))
         return lines
@@ -193,20 +219,21 @@ class Workers:
         await asyncio.shield(worker.ended)
         self._workers.discard(worker)
         if not worker.is_leaving:
-            await self._replace(worker, pause)
+            pause = 0.0 if worker.lived() >= STEADY_SECONDS else _longer(pause)
+            await self._replace(await worker.how_it_ended(), pause)
 
-    async def _replace(self, worker: Worker, pause: float = 0.0) -> None:
-        code, pid = worker.ended.result(), worker.process.pid
-        how = f"by signal {-code}" if code < 0 else f"with status {code}"
-        pause = 0.0 if worker.lived() >= STEADY_SECONDS else _longer(pause)
+    async def _replace(self, loss: str, pause: float) -> None:
+        """Start another after a pause, and again after longer ones until it serves."""
         while True:
             when = f"in {pause:g} s" if pause else "now"
-            logger.error("Worker %d ended %s. Another takes its place %s.", pid, how, when)
+            logger.error("%s. Another takes its place %s.", loss, when)
             await asyncio.sleep(pause)
-            if await self._begin(pause=pause) is not None:
+            try:
+                await self._begin(pause=pause)
+            except CannotServe as error:
+                loss, pause = str(error), _longer(pause)
+            else:
                 return
-            pause = _longer(pause)
-            how = "and the one after it did not come to serve"
 
     async def _renew(self) -> None:
         """Put a new worker in the place of each, one after the other."""
@@ -214,14 +241,18 @@ class Workers:
             if old.ended.done():
                 continue
             old.is_leaving = True  # whatever happens to it now, it is being replaced
-            if await self._begin() is None:
+            try:
+                await self._begin()
+            except CannotServe as error:
                 logger.error(
-                    "The new worker does not serve, so the old ones go on. "
-                    "See why above, put it right and send SIGHUP again."
+                    "%s. The new worker does not serve, so the old ones go on. "
+                    "Put right what is wrong and send SIGHUP again.",
+                    error,
                 )
                 old.is_leaving = False
                 if old.ended.done():
-                    self._in_background(self._replace(old))
+                    pause = 0.0 if old.lived() >= STEADY_SECONDS else _longer(0.0)
+                    self._in_background(self._replace(await old.how_it_ended(), pause))
                 return
             logger.info("Worker %d is relieved.", old.process.pid)
             await old.leave(patience=self._patience)

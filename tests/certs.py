@@ -71,6 +71,17 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Authority(Leaf):
+    def issue_odd(self) -> Leaf:
+        """With a name that nobody knows, and signed all the same."""
+        leaf = self.issue("alice")
+        body = made_odd(leaf.certificate.tbs_certificate_bytes)[1]
+        assert isinstance(self.key, ec.EllipticCurvePrivateKey)
+        signature = b"\x00" + self.key.sign(body, ec.ECDSA(SHA256()))
+        ecdsa_with_sha256 = bytes.fromhex("300a06082a8648ce3d040302")
+        parts = body + ecdsa_with_sha256 + _element(0x03, signature)
+        certificate = x509.load_der_x509_certificate(_element(0x30, parts))
+        return Leaf(certificate, leaf.key, leaf.issuers)
+
     def issue(
         self,
         common_name: str,
@@ -188,6 +199,15 @@ def _make_ca(
         serial=None,
     )
     return Authority(certificate, key, (issuer.certificate, *issuer.issuers) if issuer else ())
+
+
+def _element(tag: int, content: bytes) -> bytes:
+    """In DER."""
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(octets)]) + octets + content
 
 
 def _sign(

@@ -41,7 +41,7 @@ def bob(people: factories.People) -> User:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the tests. Those that share a server, Chromium's policy or a database stay
+    """Several workers share the tests. Those that share a server, Chromium's policy or a database stay
     together on one of them, and begin first, because they take longest."""
     for item in items:
         if item.path == TESTS / "test_backends.py":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -91,6 +91,11 @@ class EndpointForm(forms.ModelForm):
             *("proxy", "proxy_addresses"),
         ]
         labels = {"truststore": "Trust store"}
+        help_texts: Mapping[str, str] = {
+            "enabled": "To delete an endpoint, switch it off first and save; then Delete appears.",
+            "max_connections": f"At least {endpoints.LEAST_CONNECTIONS}, in each process.",
+            "max_per_address": f"At least {endpoints.LEAST_PER_ADDRESS}.",
+        }
         widgets = {
             "further_certificates": UnfoldAdminCheckboxSelectMultipleWidget(),
             "proxy_addresses": UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false"}),

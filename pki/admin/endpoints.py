@@ -142,17 +142,15 @@ class EndpointAdmin(ConsoleAdmin):
 
     @column("Sent in handshakes")
     def sent(self, obj: Endpoint) -> SafeString | str:
-        """The chain, and whatever a browser will not like about it."""
+        """The chain of each certificate, and whatever a browser will not like about it."""
         if not obj.tls or obj.certificate is None:
             return "–"
-        chain = [link_to(one) for one in keys.server_chain(obj.certificate)]
-        shown = format_html_join(mark_safe("<br>"), "{}", ((one,) for one in chain))
-        named = [server_certificates.unnamed_hosts(one) for one in endpoints.certificates_of(obj)]
-        unnamed = [host for host in named[0] if all(host in hosts for hosts in named)]
-        if not unnamed:
-            return shown
-        words = badge(f"does not name {', '.join(unnamed)}", "warn")
-        return format_html("{}<br>{}", shown, words)
+        used = endpoints.certificates_of(obj)
+        shown = [_chain(one) for one in used]
+        named = [server_certificates.unnamed_hosts(one) for one in used]
+        if unnamed := [host for host in named[0] if all(host in hosts for hosts in named)]:
+            shown.append(badge(f"does not name {', '.join(unnamed)}", "warn"))
+        return format_html_join(mark_safe("<br>"), "{}", ((one,) for one in shown))
 
     # --- Pages ---
 
@@ -214,7 +212,7 @@ class EndpointAdmin(ConsoleAdmin):
         form = HostsForm(posted(request), initial={"hosts": ", ".join(_hosts(row))})
         if form.is_valid():
             with refusals_of(form, "hosts"):
-                endpoints.renew_certificate(
+                certificate = endpoints.renew_certificate(
                     actor=actor(request),
                     endpoint=row,
                     hosts=form.cleaned_data["hosts"],
@@ -225,6 +223,8 @@ class EndpointAdmin(ConsoleAdmin):
                 messages.success(
                     request, f"{row} has a new certificate. New connections see it at once."
                 )
+                if unserved := server_certificates.unserved(certificate):
+                    messages.warning(request, unserved)
                 return redirect(self.url_of(row))
         return self.page(
             request,
@@ -277,6 +277,16 @@ class EndpointAdmin(ConsoleAdmin):
             messages.warning(
                 request, f"It does not name {', '.join(unnamed)}: browsers refuse it there."
             )
+        if unserved := server_certificates.unserved(certificate):
+            messages.warning(request, unserved)
+
+
+def _chain(certificate: Certificate) -> SafeString:
+    """What is sent with a certificate, and the hosts of it that lead nowhere."""
+    shown = [link_to(one) for one in keys.server_chain(certificate)]
+    if unserved := server_certificates.unserved(certificate):
+        shown.append(format_html("{} {}", badge("400", "warn"), unserved))
+    return format_html_join(mark_safe("<br>"), "{}", ((one,) for one in shown))
 
 
 def _visitor(request: HttpRequest) -> Visitor:

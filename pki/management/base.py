@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,14 +28,15 @@ from pki.models import (
 from pki.progress import ProgressLine, waiting_line
 
 FILE_MAXIMUM = 1024 * 1024
-OLDER = "The database is older than this Signet. Run: manage.py migrate"
+OLDER = "The database is empty, or older than this Signet. Run: manage.py migrate"
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class VerbCommand(BaseCommand):
     """Parse, call one verb, print. A PKIError becomes one sentence and exit code 1.
 
-    Ctrl-C becomes one sentence and exit code 130.
+    Ctrl-C becomes one sentence and exit code 130. Where nobody reads the output any more, the
+    command ends without a word.
     """
 
     requires_system_checks: list[str] = []
@@ -42,7 +44,12 @@ class VerbCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            return super().execute(*args, **options)
+            said = super().execute(*args, **options)
+            sys.stdout.flush()
+            return said
+        except BrokenPipeError:
+            self._unheard()
+            sys.exit(1)
         except (PKIError, DatabaseError) as error:
             if not is_migrated():
                 raise CommandError(OLDER) from None
@@ -61,6 +68,12 @@ class VerbCommand(BaseCommand):
     def waiting(self, title: str) -> AbstractContextManager[None]:
         """For what takes seconds and cannot say how far it is: `with self.waiting("Making …")`."""
         return waiting_line(title, sys.stderr)
+
+    def _unheard(self) -> None:
+        """Whoever read what we print has had enough, as in `| head`: there is nobody to complain to."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for what Python still flushes at its end
+        os.close(nowhere)
 
     def _record(self, error: PKIError) -> None:
         """A slip of whoever typed the command is no refusal of the CA."""
@@ -160,10 +173,10 @@ def read_password(path: str | None) -> str | None:
 
 def write_private(path: str, content: bytes) -> None:
     """Write a new file that its owner alone may read; refuses to overwrite one."""
-    target = Path(path)
     try:
-        target.touch(mode=0o600, exist_ok=False)
-        target.write_bytes(content)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:  # the same file, whatever has become of the name
+            file.write(content)
     except FileExistsError:
         raise BadFileError(f"{path} exists already; name another file.") from None
     except OSError as error:

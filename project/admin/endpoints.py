@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
 
-from pki.admin.base import actor, button, person, posted, refusals_of, without
+from pki.admin.base import actor, button, column, person, posted, refusals_of, without
+from pki.admin.columns import badge
 from pki.admin.endpoints import EndpointAdmin
-from pki.models import Endpoint
+from pki.models import AuditEntry, Endpoint
 from pki.permissions import may_issue
 from project.endpoint_test import NobodyThereError, test_endpoint
 from project.live import processes
 from project.tls import context
 
+STARTING = dt.timedelta(seconds=8)  # processes say every few seconds where they listen
 NOT_HAD = "is not served by every process; its port or its key cannot be had, see the log"
 
 admin.site.unregister(Endpoint)
@@ -29,11 +34,26 @@ class ServedEndpointAdmin(EndpointAdmin):
     change_form_outer_after_template = "project/_policies.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
-        """With the answer to whether a serving process does not listen there."""
+        """With the answers to whether a serving process does not listen there, and whether that
+        may be because the row has only just been changed."""
         served = processes.served_by_all()
         is_served = Q(name__in=served) if served else Q(pk__isnull=served is not None)
+        just_changed = AuditEntry.objects.filter(
+            action__in=["endpoint.created", "endpoint.changed"],
+            target=OuterRef("name"),
+            at__gt=timezone.now() - STARTING,
+        )
         rows: QuerySet[Endpoint] = super().get_queryset(request)
-        return rows.annotate(is_missed=~is_served)
+        return rows.annotate(
+            is_starting=~is_served & Exists(just_changed),
+            is_missed=~is_served & ~Exists(just_changed),
+        )
+
+    @column("State", ordering="enabled")
+    def state(self, obj: Endpoint) -> SafeString:
+        if obj.enabled and getattr(obj, "is_starting", False):
+            return badge("starting", "warn")
+        return super().state(obj)
 
     def changeform_view(
         self,
@@ -85,5 +105,5 @@ class ServedEndpointAdmin(EndpointAdmin):
             intro="The server connects to this endpoint as everybody who might: without a "
             "certificate, with a good, an expired, a revoked, a foreign and a server's one. The "
             "certificates for it last minutes, are nobody's and are revoked at the end. It takes "
-            "about five seconds, and its failures stand under Handshakes.",
+            "about five seconds, and its failures stand under Handshakes, marked as such.",
         )

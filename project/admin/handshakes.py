@@ -22,6 +22,7 @@ from project.tls.advice import plainly
 
 SHOWN = 8  # reasons with a bar
 OTHERS = "other reasons"
+BY_TEST = "by a test of this endpoint"
 
 
 class Choices(admin.SimpleListFilter):
@@ -72,7 +73,7 @@ class HandshakeAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[HandshakeFailure]:
         queryset: QuerySet[HandshakeFailure] = super().get_queryset(request)
-        return queryset.defer("certificate")
+        return handshakes.with_tests(queryset).defer("certificate")
 
     def audit_words(self, obj: HandshakeFailure) -> str:
         return obj.endpoint
@@ -93,8 +94,9 @@ class HandshakeAdmin(ReadOnlyAdmin):
     @column("Why, and what to do", ordering="reason")
     def why(self, obj: HandshakeFailure) -> SafeString:
         return format_html(
-            '<div class="sg-why"><strong>{}</strong> <span>{}</span>{}</div>',
+            '<div class="sg-why"><strong>{}{}</strong> <span>{}</span>{}</div>',
             capfirst(plainly(obj.reason)),
+            format_html(" {}", badge(BY_TEST)) if handshakes.is_by_test(obj) else "",
             obj.advice,
             _token(obj.reason),
         )

@@ -7,6 +7,7 @@ so they never fall. What is kept in rows anyway, such as certificates and events
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Iterator
 
 from django.db.models import Count, Max, Min, Q, Sum
@@ -15,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from chat.models import Room
+from pki import endpoints
 from pki.models import Certificate, Endpoint, RevocationList
 from pki.querysets import valid_at
 from project.live import processes
@@ -128,12 +130,12 @@ def _certificates(at: dt.datetime) -> Iterator[Metric]:
     yield left
     served = GaugeMetricFamily(
         "signet_endpoint_certificate_expiry_days",
-        "Days until the certificate of an endpoint expires",
+        "Days until the first of the certificates of an endpoint expires",
         labels=["endpoint"],
     )
-    endpoints = Endpoint.objects.filter(enabled=True, tls=True, certificate__isnull=False)
-    for name, ends in endpoints.values_list("name", "certificate__not_after"):
-        served.add_metric([name], _days(ends, at))
+    for endpoint in Endpoint.objects.filter(enabled=True, tls=True, certificate__isnull=False):
+        ends = min(one.not_after for one in endpoints.certificates_of(endpoint))
+        served.add_metric([endpoint.name], _days(ends, at))
     yield served
 
 
@@ -158,4 +160,5 @@ def _crls(at: dt.datetime) -> Iterator[Metric]:
 
 
 def _days(end: dt.datetime, at: dt.datetime) -> float:
-    return round((end - at).total_seconds() / DAY, 2)
+    """Never more than there is: the console says whole days, rounded down as well."""
+    return math.floor((end - at).total_seconds() / DAY * 100) / 100

@@ -22,11 +22,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as DatabaseTrouble
+from django.db import close_old_connections
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -129,17 +131,16 @@ class Register:
         try:
             self._renew(sight)
             self._write_connections(sight)
-            self._is_complaining = False
-            return self._to_end(sight)
-        except DatabaseError as error:
+            numbers = self._to_end(sight)
+        except Exception as error:
             self._is_known = False  # look at everything again
             if not self._is_complaining:
-                logger.error("Live connections cannot be written down: %s", error)
+                trace = None if isinstance(error, DatabaseTrouble) else error
+                logger.error("Live connections cannot be written down: %s", error, exc_info=trace)
             self._is_complaining = True
-        except Exception:
-            self._is_known = False
-            logger.exception("Live connections could not be written down.")
-        return []
+            return []
+        self._is_complaining = False
+        return numbers
 
     def _renew(self, sight: Sight) -> None:
         now = time.monotonic()
@@ -222,7 +223,8 @@ class Register:
 
 
 def _fresh(call: Callable[[], Result]) -> Result:
-    close_old_connections()
+    with suppress(DatabaseTrouble):  # `call` says it better
+        close_old_connections()
     return call()
 
 

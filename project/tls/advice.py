@@ -11,6 +11,10 @@ LATE = "not complete after"
 OTHERWISE = "If it goes on, look at the client's own log."
 
 NEW_ONE = "Its holder needs a new certificate: make them an enrolment link."
+REVOKED = (
+    "If it is they, they need a new certificate; if it was revoked because it was lost or stolen, "
+    "somebody else may be trying it."
+)
 NOT_OURS = (
     "It was issued by a CA that this endpoint does not trust. If it is one of yours, add its root "
     "to the trust store; otherwise its holder enrols here."
@@ -25,6 +29,10 @@ OTHER_NAME = (
     "does not name the host that the client asked for. Renew it with that name."
 )
 TOO_OLD = "The client is too old for this endpoint's TLS policy: update it."
+TOO_OLD_OR_KEY = (
+    "The client is too old for this endpoint's TLS policy: update it; or it cannot use the kind of "
+    "key of the certificate for this name: put an RSA one beside it."
+)
 WEAK = "Its key or signature is weaker than is admitted. Its holder needs a new certificate."
 BROKEN_CHAIN = (
     "A CA above it may not have issued it. Have the certificate issued anew by a CA that may."
@@ -41,7 +49,7 @@ ADVICE = {
     # The client's certificate, as OpenSSL's verification names it
     "certificate has expired": NEW_ONE,
     "certificate is not yet valid": "Compare the clocks of the client, the CA and this server.",
-    "certificate revoked": NEW_ONE,
+    "certificate revoked": REVOKED,
     "unable to get local issuer certificate": NOT_OURS,
     "unable to get issuer certificate": NOT_OURS,
     "self-signed certificate": "Its holder made it alone. Only certificates of a CA are accepted.",
@@ -75,7 +83,8 @@ ADVICE = {
     "HTTP_REQUEST": "The client spoke plain HTTP to a TLS port: use https:// in the address.",
     "HTTPS_PROXY_REQUEST": "The client takes this port for a proxy: mend its proxy settings.",
     "UNSUPPORTED_PROTOCOL": TOO_OLD,
-    "NO_SHARED_CIPHER": TOO_OLD,
+    "NO_SHARED_CIPHER": TOO_OLD_OR_KEY,
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": TOO_OLD_OR_KEY,
     "NO_SUITABLE_KEY_SHARE": TOO_OLD,
     "WRONG_VERSION_NUMBER": NOT_TLS,
     "UNEXPECTED_MESSAGE": NOT_TLS,
@@ -85,6 +94,10 @@ ADVICE = {
     "PACKET_LENGTH_TOO_LONG": NOT_TLS,
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": NOT_TLS,
     "BAD_SIGNATURE": BROKEN_PEER,
+    "CALLBACK_FAILED": (
+        "The server name that the client asked for cannot be one. A scanner does that; for a client "
+        "of yours, check the host name in its address."
+    ),
     # What the client's own alert said
     "TLSV1_ALERT_UNKNOWN_CA": CLIENT_DISTRUSTS,
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": CLIENT_DISTRUSTS,
@@ -93,7 +106,7 @@ ADVICE = {
         "The client says that our server certificate has expired. Renew it, or set its clock."
     ),
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": OTHER_NAME,
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": TOO_OLD,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": TOO_OLD_OR_KEY,
     "TLSV1_ALERT_PROTOCOL_VERSION": TOO_OLD,
     # What never happened
     HUNG_UP: "Browsers and port scanners do that. It is no reason to worry unless somebody complains.",
@@ -114,6 +127,7 @@ PLAINLY = {
     "HTTPS_PROXY_REQUEST": "taken for a proxy",
     "UNSUPPORTED_PROTOCOL": "the client's TLS version is too old",
     "NO_SHARED_CIPHER": "no cipher suite in common",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": "no kind of signature in common",
     "NO_SUITABLE_KEY_SHARE": "no key exchange in common",
     "WRONG_VERSION_NUMBER": "what came was not TLS",
     "UNEXPECTED_MESSAGE": "a message that did not belong there",
@@ -122,6 +136,7 @@ PLAINLY = {
     "RECORD_LENGTH_MISMATCH": "a record of the wrong length",
     "PACKET_LENGTH_TOO_LONG": "a record that was too long",
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record that was damaged",
+    "CALLBACK_FAILED": "the client asked for a name that is none",
     "BAD_SIGNATURE": "the client did not prove that it holds the key",
     "TLSV1_ALERT_UNKNOWN_CA": "the client does not know our CA",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the client does not accept our certificate",

@@ -56,8 +56,7 @@ class Connection(asyncio.Protocol):
         self._endpoint, self._factory = endpoint, factory
         self.settings = endpoint.settings  # as they are now, whatever changes later
         self._contexts = endpoint.contexts
-        self._loop = asyncio.get_running_loop()
-        self._state = State.HANDSHAKE
+        self._state, self._loop = State.HANDSHAKE, asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._pending: deque[memoryview] = deque()
         self._pending_bytes = 0
@@ -239,11 +238,13 @@ class Connection(asyncio.Protocol):
             self.complain("trust changed during the handshake", "The client may try again at once.")
             self._leave()
             return
+        if not self._endpoint.opened(self, facts):
+            self._leave()
+            return
         self._cancel_timer()
         self._state = State.OPEN
         protocol = self._factory.buildProtocol(self)
         self.transport = Transport(self, protocol)
-        self._endpoint.opened(self, facts)
         protocol.makeConnection(self.transport)
         if self._endpoint.is_gone:
             protocol.going_away()
@@ -372,8 +373,7 @@ class Connection(asyncio.Protocol):
 
     def _check_progress(self) -> None:
         """Ends a connection whose peer takes nothing more, or does not hang up when we are done."""
-        left = self.backlog()
-        taken, now = self._taken(), self._loop.time()
+        left, taken, now = self.backlog(), self._taken(), self._loop.time()
         if taken != self._progress:
             self._progress, self._progress_at = taken, now
         patience = STALL_SECONDS if left else LINGER_SECONDS

@@ -7,6 +7,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+from pki.description import UNREADABLE
 from project.tls import scope, tally
 from project.tls.admission import Admission
 from project.tls.binding import BACKLOG, Place, Sockets
@@ -20,6 +21,8 @@ AT_ONCE = 16  # accepted in a row, so that a rush is shared with the other worke
 TOO_MANY = "too many connections"
 TOO_MANY_FROM_ONE = "too many connections from one address"
 RAISE = "End some under System → Connections, or raise the limit of the endpoint."
+NOT_READABLE = "the client's certificate cannot be read"
+ANEW = "It holds a name or a number that no rule allows. Have its CA issue it anew."
 RAISE_FOR_ONE = "If many people share this address, raise the limit of the endpoint."
 
 
@@ -101,9 +104,24 @@ class Endpoint:
         tally.count("turned_away", self.settings.name, limit)
         self.failures.record(endpoint=self.settings.name, peer=peer, reason=reason, advice=advice)
 
-    def opened(self, connection: Connection, tls: scope.TLS | None) -> None:
-        """The handshake is complete: note once what every request on the connection may know."""
+    def opened(self, connection: Connection, tls: scope.TLS | None) -> bool:
+        """The handshake is complete: note once what every request on the connection may know.
+
+        False where the client's certificate cannot be read, though a trusted CA signed it; that is
+        recorded, and nothing is noted.
+        """
         settings = connection.settings
+        told = None if settings.proxy == "header" else tls
+        extensions: dict[str, Any] = {}
+        if told is not None:
+            now = dt.datetime.now(dt.UTC)
+            try:
+                extensions["tls"] = scope.tls_extension(
+                    told, server_certificate=settings.certificate, at=now
+                )
+            except UNREADABLE:
+                connection.complain(NOT_READABLE, ANEW)
+                return False
         connection.note = Note(kind="line" if settings.serves == "line" else "web")
         if tls is not None:
             tally.count("handshakes", settings.name, "ok")
@@ -113,15 +131,12 @@ class Endpoint:
             endpoint=settings.name,
             serves=settings.serves,
             client_certificate=settings.client_certificate,
-            tls=None if settings.proxy == "header" else tls,
+            tls=told,
             backlog=connection.backlog,
             note=connection.note,
             proxy=settings.proxy,
             via=connection.origin.via,
         )
         connection.facts = facts
-        connection.extensions = {"signet.connection": facts}
-        if facts.tls is not None:
-            connection.extensions["tls"] = scope.tls_extension(
-                facts.tls, server_certificate=settings.certificate, at=dt.datetime.now(dt.UTC)
-            )
+        connection.extensions = {**extensions, "signet.connection": facts}
+        return True

@@ -27,7 +27,7 @@ from django.utils import timezone
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 
 from pki import identity
-from pki.identity import Identity, IdentityError
+from pki.identity import Identity, IdentityError, NoCertificateError
 from pki.signals import trust_changed
 
 logger = logging.getLogger("project.tls")
@@ -39,6 +39,7 @@ HEARTBEAT = 25.0
 FAILURES = 2  # heartbeats in a row that may fail before everybody is sent away
 
 WELCOME = "Welcome, {name}{device}. Every line comes back; quit ends."
+NO_CERTIFICATE = "Your client sent no certificate."
 GOODBYE = "Goodbye."
 TOO_LONG = f"A line has at most {LINE_BYTES} bytes."
 NO_TEXT = "Lines are text in UTF-8; this one was not."
@@ -46,6 +47,11 @@ SILENT = f"You have said nothing for {IDLE_SECONDS / 60:g} minutes."
 STOPPING = "The server is stopping; come again in a minute."
 UNKNOWN = "It cannot be looked up who you are at the moment; come again in a minute."
 Result = TypeVar("Result")
+
+
+def told(error: IdentityError) -> str:
+    """Why somebody is nobody; it is no browser that speaks lines."""
+    return NO_CERTIFICATE if isinstance(error, NoCertificateError) else str(error)
 
 
 class People(Protocol):
@@ -223,7 +229,7 @@ class Line:
         try:
             known = await self._lines.identify(chain=chain, endpoint=facts.endpoint)
         except IdentityError as error:
-            self.end(str(error))
+            self.end(told(error))
             return
         except Exception:
             logger.exception("It could not be looked up who is on a line.")

@@ -97,7 +97,8 @@ class Listeners:
         endpoint.stop()
         del self.endpoints[endpoint.settings.name]
         self._retired.append(endpoint)
-        logger.info("No longer listening: %s", endpoint.settings)
+        if not is_stop:  # then the parent, or systemd, may listen on
+            logger.info("No longer listening: %s", endpoint.settings)
         endpoint.is_gone = is_gone
         for connection in list(endpoint.connections):
             if connection.transport is not None:

@@ -78,7 +78,7 @@ def of(tls: ssl.SSLObject) -> Overheard:
         offered, name = 0, ""
     return Overheard(
         protocol=VERSIONS.get(kept.get("version", offered), ""),
-        server_name=name or vars(tls).get("asked_for") or "",
+        server_name=name or _name(vars(tls).get("asked_for") or ""),
         certificate=_first_certificate(kept),
     )
 
@@ -125,7 +125,12 @@ def _client_hello(data: bytes) -> tuple[int, str]:
             newest = max((one for one in versions if one in VERSIONS), default=newest)
         elif kind == SERVER_NAME:
             name = body[5:].decode("ascii")
-    return newest, name if name.isprintable() and len(name) <= LONGEST_NAME else ""
+    return newest, _name(name)
+
+
+def _name(text: str) -> str:
+    """Empty for what is no name of a host, and might do harm where it is shown."""
+    return text if text.isascii() and text.isprintable() and len(text) <= LONGEST_NAME else ""
 
 
 def _extensions(data: bytes) -> Iterator[tuple[int, bytes]]:

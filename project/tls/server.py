@@ -40,7 +40,8 @@ Background = Callable[[Listeners], Coroutine[Any, Any, None]]
 
 class Server(DaphneServer):
     """Serves `application` on what is `wanted`. `background` runs beside it until the server stops
-    accepting, `throughout` until its last connection has gone."""
+    accepting, `throughout` until its last connection has gone. `parting` goes to the log first when
+    it stops."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Server(DaphneServer):
         limits: Limits | None = None,
         sockets: Sockets | None = None,
         drain_seconds: float = DRAIN_SECONDS,
+        parting: str = "Stopping.",
     ) -> None:
         super().__init__(
             application,
@@ -69,7 +71,7 @@ class Server(DaphneServer):
         )
         self.endpoints: list[str] = []
         self.ports = Listeners(sockets)
-        self._patience = drain_seconds
+        self._patience, self._parting = drain_seconds, parting
         self._wanted, self._background, self._ready = wanted, background, ready
         self._throughout = throughout
         self._limits = limits or Limits.from_settings()
@@ -116,7 +118,7 @@ class Server(DaphneServer):
 
     async def _stop(self) -> None:
         """Accept no more, let answers finish and sockets close, then end."""
-        logger.info("Stopping.")
+        logger.info(self._parting)
         for task in self._tasks:
             task.cancel()
         await self.ports.stop(patience=self._patience)

@@ -28,7 +28,7 @@ CONSOLE_PASSWORD = "correct horse battery staple"
 CLIENT = "127.0.0.2"  # where people come from; the proxies are at 127.0.0.1
 # Endpoints beside those that the documents make, as one makes them by command.
 FURTHER = """
-strict --no-tls --client-certificate required --proxy-addresses 127.0.0.1 --max-per-address 1
+strict --no-tls --client-certificate required --proxy-addresses 127.0.0.1 --max-per-address 10
 moved --no-tls --client-certificate optional --proxy-addresses 127.0.0.1
 elsewhere --no-tls --client-certificate optional --proxy-addresses 192.0.2.0/24
 """
@@ -43,7 +43,8 @@ from pki.models import Endpoint
 Endpoint.objects.update(address="127.0.0.1")
 serial = Endpoint.objects.get(name="main").certificate.serial
 for command in json.loads({commands!r}):
-    call_command("create_endpoint", *(serial if word == "$SERIAL" else word for word in command))
+    words = [serial if word == "$SERIAL" else word for word in command]
+    call_command("create_endpoint", *words, port_is_ours=True)
 person, now = catalogue.named("person"), timezone.now()
 short = dataclasses.replace(person, validity=dt.timedelta(minutes=6))
 for who in {people!r}:
@@ -221,7 +222,7 @@ def _fronts(world: World) -> Iterator[Any]:
     places = {
         "bind :443": f"bind 127.0.0.1:{ports[way]}",
         "bind :80": f"bind 127.0.0.1:{world.plain[way]}",
-        "127.0.0.1:9080": f"127.0.0.1:{world.signet.public}",
+        "127.0.0.1:9080": f"127.0.0.1:{ports['ended-public']}",
         "/etc/haproxy/": f"{folder}/",
         "127.0.0.1:9543": f"127.0.0.1:{ports['ended-chat']}",
         "127.0.0.1:9544": f"127.0.0.1:{ports['ended-console']}",
@@ -233,7 +234,7 @@ def _fronts(world: World) -> Iterator[Any]:
     places = {
         "listen 443 ssl;": f"listen 127.0.0.1:{ports[way]} ssl;",
         "listen 80;": f"listen 127.0.0.1:{world.plain[way]};",
-        "127.0.0.1:9080": f"127.0.0.1:{world.signet.public}",
+        "127.0.0.1:9080": f"127.0.0.1:{ports['plain-public']}",
         "/etc/nginx/signet/": f"{folder}/",
         "127.0.0.1:9643": f"127.0.0.1:{ports['plain-chat']}",
         "127.0.0.1:9644": f"127.0.0.1:{ports['plain-console']}",

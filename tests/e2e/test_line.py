@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pki.errors import CertificateRevokedError, NoCertificateError
+from pki.errors import CertificateRevokedError
+from project.tls.line import NO_CERTIFICATE
 from tests.e2e.server import Signet, free_ports
 from tests.services import require
 
 REVOKED = f"{CertificateRevokedError()}\r\n".encode()
-NOBODY = f"{NoCertificateError()}\r\n".encode()
+NOBODY = f"{NO_CERTIFICATE}\r\n".encode()
 ENDPOINT = """
 from pki.models import Endpoint
 from pki.changes import announce_change

@@ -8,10 +8,13 @@ import hashlib
 import http.client
 import json
 import re
+import shlex
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,11 +30,13 @@ from tests.e2e.behind import (
     PASSED,
     WAYS,
     World,
+    endpoint_commands,
     exchange,
     speak_tls,
     standing,
 )
-from tests.e2e.fronts import STREAM_MODULE
+from tests.e2e.fronts import DEPLOY, STREAM_MODULE
+from tests.e2e.server import Signet, free_ports
 from tests.services import require, skip_without
 
 PROXY_LINE = b"PROXY TCP4 203.0.113.66 127.0.0.1 1 443\r\n"
@@ -54,6 +59,37 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         skip_without("libnginx-mod-stream")
     with standing(tmp_path_factory.mktemp("proxies")) as world:
         yield world
+
+
+SET_UP = """
+import json
+from django.core.management import call_command
+from pki.models import Endpoint
+serial = Endpoint.objects.get(name="main").certificate.serial
+for name, *words in json.loads({commands!r}):
+    words = [serial if word == "$SERIAL" else word for word in words]
+    call_command(name, *words, port_is_ours=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["passed", "ended", "plain"])
+def test_links_lead_through_the_proxy_after_the_documented_steps(tmp_path: Path, kind: str) -> None:
+    hosts = {"SIGNET_HOST": ",".join(HOSTS), "SIGNET_ENROL_HOST": "enrol.example"}
+    signet = Signet(tmp_path / "var", extra=hosts)
+    assert "https://enrol.example:" in signet.set_up()
+    made = [words for name, words in endpoint_commands().items() if name.startswith(kind)]
+    for words, port in zip(made, free_ports(len(made)), strict=True):
+        words[words.index("--port") + 1] = str(port)
+    page = (DEPLOY / "proxies.md").read_text()
+    last = re.findall(r"^manage.py (change_endpoint .+)$", page, re.M)
+    commands = [["create_endpoint", *words] for words in made] + [*map(shlex.split, last)]
+    signet.shell(SET_UP.format(commands=json.dumps(commands)))
+
+    said = signet.manage("bootstrap").stdout
+    assert said.startswith("┌")  # nothing was made or changed
+    assert " https://chat.example/ " in said
+    assert " https://enrol.example/enrol/" in said
+    assert " http://chat.example/ " in said
 
 
 # --- through real proxies -------------------------------------------------------------------
@@ -317,17 +353,20 @@ HANDSHAKE = {
 
 
 def test_sockets_are_counted_by_the_address_that_the_proxy_saw(world: World) -> None:
-    port, field = world.ports["strict"], world.field("alice")  # which allows one for an address
+    port, field = world.ports["strict"], world.field("alice")  # which allows ten for an address
 
     def enter(connection: socket.socket, address: str) -> int:
         headers = {**HANDSHAKE, "Client-Cert": field, "X-Forwarded-For": address}
         return exchange(connection, port, "/ws/chat/", headers=headers).status
 
-    with as_proxy(world, "strict") as first, as_proxy(world, "strict") as other:
-        assert enter(first, "203.0.113.7") == 101
-        with as_proxy(world, "strict") as second:
-            assert enter(second, "203.0.113.7") == 503
-            assert second.recv(100) == b""
+    with ExitStack() as stack:
+        for _ in range(10):
+            one = stack.enter_context(as_proxy(world, "strict"))
+            assert enter(one, "203.0.113.7") == 101
+        with as_proxy(world, "strict") as eleventh:
+            assert enter(eleventh, "203.0.113.7") == 503
+            assert eleventh.recv(100) == b""
+        other = stack.enter_context(as_proxy(world, "strict"))
         assert enter(other, "203.0.113.8") == 101
 
 

@@ -39,7 +39,7 @@ def test_commands_say_what_to_do_before_the_tables_are_migrated(earlier):
         refused = earlier.manage(*command, check=False)
         assert refused.returncode == 1
         assert refused.stderr.strip().endswith(
-            "The database is older than this Signet. Run: manage.py migrate"
+            "The database is empty, or older than this Signet. Run: manage.py migrate"
         )
         assert "Traceback" not in refused.stderr
 

@@ -208,6 +208,9 @@ def test_rolling_restart_under_load_cuts_no_request(company: Company) -> None:
     try:
         codes = asyncio.run(sockets())
         company.says_again("Every worker is new.", relieved)
+        for pid in old:
+            company.says_again(f"Worker {pid} takes no new connections", 0)
+        assert company.counted("No longer listening: main") == 0
     finally:
         ends.set()
         for thread in threads:

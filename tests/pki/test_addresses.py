@@ -12,6 +12,7 @@ def _settings(settings):
     settings.ALLOWED_HOSTS = ["chat.example", "[::1]"]
     settings.SIGNET_HOSTS = ["chat.example", "::1"]
     settings.SIGNET_PORTS = {"main": 443, "enrol": 8444, "public": 80}
+    settings.SIGNET_PROXY_PORTS = {"https": 4430, "http": 8000}
 
 
 def test_port_of_the_scheme_is_left_out(db):
@@ -61,7 +62,15 @@ def test_links_lead_to_the_proxy_where_there_is_one(db, proxy):
     row.proxy = proxy
     row.save()
 
-    assert addresses.url("public") == "http://chat.example/"
+    assert addresses.url("public") == "http://chat.example:8000/"
+
+
+def test_links_are_https_where_the_proxy_ends_tls(db):
+    row = Endpoint(name="p", address="127.0.0.1", port=9080, tls=False, serves="enrol")
+    row.proxy, row.proxy_addresses = "header", "127.0.0.1"
+    row.save()
+
+    assert addresses.url("enrol") == "https://chat.example:4430/"
 
 
 def test_addresses_of_version_6_stand_in_brackets():

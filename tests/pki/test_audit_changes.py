@@ -255,7 +255,7 @@ CHANGES: dict[str, Callable[[Stage], Act]] = {
     "disable a person": verb(people.disable_person, lambda s: {"user": s.people.bob}),
     "change an endpoint": verb(
         endpoints.change_endpoint,
-        lambda s: {"endpoint": s.endpoint(), "changes": {"max_connections": 7}},
+        lambda s: {"endpoint": s.endpoint(), "changes": {"max_connections": 70}},
     ),
     "renew an endpoint": verb(
         endpoints.renew_certificate,

@@ -36,8 +36,8 @@ def test_figures_count_the_certificates_of_people(pki, old, people, at):
     enrolment.invite(actor="tests", user=people.alice, device="phone", at=at - 3 * DAY)
 
     assert figures(at) == {
-        "Valid certificates": 2,
-        "Expire within 30 days": 1,
+        "People's valid certificates": 2,
+        "Of them, expire within 30 days": 1,
         "Expired": 1,
         "Revoked": 1,
         "Open invitations": 1,

@@ -7,7 +7,7 @@ import socket
 import pytest
 from django.core.management import CommandError
 
-from pki.models import Endpoint
+from pki.models import AuditEntry, Endpoint
 from pki.server_certificates import hosts_of
 from tests.e2e.server import free_ports
 from tests.factories import make_endpoint
@@ -25,12 +25,34 @@ def refused(*arguments: object) -> str:
     return str(caught.value)
 
 
-def test_list_says_where_what_and_whom(main):
-    end = main.certificate.not_after
-    assert run("list_endpoints") == (
+def test_list_says_where_what_and_whom_and_each_certificate(main):
+    run("renew_endpoint", "main", "--host", "chat.example.org", "--beside")
+    (further,) = main.further_certificates.all()
+    assert run("list_endpoints").splitlines() == [
         "main | on | https://127.0.0.1:8443 | serves main | client certificate optional | trusts "
-        f"chat | intermediate, certificate until {end:%Y-%m-%d}"
-    )
+        "chat | intermediate",
+        f"  certificate {main.certificate.serial} | localhost | until "
+        f"{main.certificate.not_after:%Y-%m-%d}",
+        f"  certificate {further.serial} | chat.example.org | until {further.not_after:%Y-%m-%d} | "
+        "chat.example.org is not in SIGNET_HOST, so pages are not served under it.",
+    ]
+
+
+def test_host_that_leads_nowhere_is_named(main, settings):
+    said = run("renew_endpoint", "main", "--host", "chat.example.org", "--beside").splitlines()
+    assert said[1:] == ["chat.example.org is not in SIGNET_HOST, so pages are not served under it."]
+    settings.SIGNET_HOSTS = ["localhost", "chat.example.org"]
+    assert len(run("renew_endpoint", "main", "--host", "chat.example.org").splitlines()) == 1
+
+
+def test_change_to_what_is_so_already_changes_nothing(main):
+    before = AuditEntry.objects.count()
+    said = run("change_endpoint", "main", "--serves", "main", "--further-certificate", "")
+    assert said == "main: nothing changed: it is so already"
+    assert AuditEntry.objects.count() == before
+    said = run("change_endpoint", "main", "--serves", "main", "--max-connections", 20)
+    assert said == "main: changed max_connections"
+    assert AuditEntry.objects.latest("sequence").detail == {"max_connections": "20"}
 
 
 def test_endpoint_is_created_changed_and_removed(main):

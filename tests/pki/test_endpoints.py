@@ -47,6 +47,9 @@ GOOD = {
     [
         ({}, []),
         ({"client_certificate": "required"}, []),
+        ({"max_connections": 20, "max_per_address": 10}, []),
+        ({"max_connections": 19}, ["max_connections"]),
+        ({"max_per_address": 9}, ["max_per_address"]),
         ({"serves": "enrol", "client_certificate": "none", "truststore": None}, []),
         ({"certificate": None}, ["certificate"]),
         ({"truststore": None}, ["truststore"]),
@@ -235,3 +238,14 @@ def test_endpoint_is_removed_once_it_is_off(enrol, at):
     assert AuditEntry.objects.first().action == "endpoint.removed"
     with pytest.raises(RequestError, match="removed meanwhile"):
         changed(enrol, at, enabled=True)
+
+
+def test_removal_that_is_refused_is_in_the_trail_and_says_why(enrol, at):
+    with pytest.raises(RequestError, match="is on"):
+        endpoints.remove_endpoint(actor="admin", endpoint=enrol, at=at)
+    assert AuditEntry.objects.first().action == "endpoint.remove.refused"
+    enrol.enabled = False
+    enrol.save()
+    endpoints.remove_endpoint(actor="admin", endpoint=enrol, at=at)
+    with pytest.raises(RequestError, match="was removed meanwhile"):
+        endpoints.remove_endpoint(actor="admin", endpoint=enrol, at=at)

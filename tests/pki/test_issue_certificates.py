@@ -179,6 +179,10 @@ def test_files_of_others_are_not_overwritten(pki: PKI, issue, folder: Path) -> N
         ("username,device\n\ndora\n", "Row 3 of this list has 1 fields, and there are 2 columns"),
         ('username,device\n"dora,laptop\n', "cannot be read"),
         ("username,device,csr\ndora,laptop,gone.csr\n", "Row 2, gone.csr: .* cannot be read"),
+        ("username,device,csr\n\ndora,laptop,a\0b.csr\n", "Row 3 .* has a control character"),
+        ("username,device\n\x1b[31mdora,laptop\n", "Row 2 .* has a control character"),
+        ("username,device,name\ndora,laptop,D\x1b[2J\n", "Row 2 .* has a control character"),
+        ("username,device\n" + "dora,laptop\n" * 10_001, "more than 10000 rows. Part it"),
         ("username,device,csr\ndora,laptop,list.csv\n", "Row 2, list.csv: This file is not"),
     ],
 )

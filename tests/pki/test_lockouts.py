@@ -86,7 +86,7 @@ def test_certificate_that_is_not_valid_now_is_not_put_in_force(pki, main, second
 
 def test_broken_certificate_keeps_nobody_from_changing_something_else(second, main):
     later = second.certificate.not_after + DAY
-    assert change(second, at=later, max_connections=7).max_connections == 7
+    assert change(second, at=later, max_connections=70).max_connections == 70
 
 
 def test_endpoint_with_an_expired_certificate_is_not_switched_on(second, main):
@@ -120,7 +120,7 @@ def test_required_without_a_current_crl(pki, main, second, authority, state):
         crl.publish(actor="admin", authority=ca, at=timezone.now() - 60 * DAY)
         RevocationList.objects.filter(authority=ca).update(next_update=timezone.now())
     refused("has a current CRL", second, client_certificate="required")
-    change(second, max_connections=7)
+    change(second, max_connections=70)
 
 
 def test_required_with_current_crls_is_fine(main, second):
@@ -218,9 +218,19 @@ def test_own_good_certificate_and_required(main, admin):
     assert change(main, admin, client_certificate="required").client_certificate == "required"
 
 
+def test_own_port(main, second, admin):
+    (port,) = free_ports(1)
+    refused(
+        "on port 8443, where it would no longer listen. Add an endpoint", main, admin, port=port
+    )
+
+    assert change(second, admin, port=port).port == port
+    assert change(main, port=port + 1).port == port + 1  # the command, which is nobody's visit
+
+
 def test_what_has_nothing_to_do_with_who_gets_in_is_free(main, admin):
-    changed = change(main, admin, max_connections=9, handshake_seconds=3, policy="modern")
-    assert (changed.max_connections, changed.policy) == (9, "modern")
+    changed = change(main, admin, max_connections=90, handshake_seconds=3, policy="modern")
+    assert (changed.max_connections, changed.policy) == (90, "modern")
     assert change(main, admin, address="0.0.0.0").address == "0.0.0.0"
 
 

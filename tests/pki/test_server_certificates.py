@@ -344,3 +344,14 @@ def _self_signed(home: Path, *extensions: str) -> bytes:
             "-keyout", home / "own.key", "-out", home / "own.pem", "-subj", "/CN=localhost",
             "-days", "9", *(part for one in given for part in ("-addext", one)))  # fmt: skip
     return (home / "own.pem").read_bytes() + (home / "own.key").read_bytes()
+
+
+def test_names_that_lead_nowhere_are_told(pki, settings, at):
+    settings.SIGNET_HOSTS = ["localhost", "chat.example.org"]
+    issue = server_certificates.issue
+    known = issue(actor="t", hosts=["localhost", "127.0.0.1", "chat.example.org"], at=at)
+    assert server_certificates.unserved(known) == ""
+    other = issue(actor="t", hosts=["chat.example.org", "a.example.org", "10.0.0.1"], at=at)
+    assert server_certificates.unserved(other) == (
+        "a.example.org, 10.0.0.1 are not in SIGNET_HOST, so pages are not served under them."
+    )

@@ -95,6 +95,29 @@ def test_admin_chooses_the_console_password_while_enrolling(pki, at):
     assert admin.check_password("correct horse battery")
 
 
+@pytest.mark.parametrize("door", ["page", "csr"])
+def test_console_password_that_is_too_short_is_marked(pki, at, door):
+    admin = people.create_person(actor="t", username="chief", admin=True, at=at)
+    visitor, path = Visitor(serves="enrol"), invited(admin, at)
+    assert b"At least 8 characters." in visitor.get(path).content
+
+    short = dict.fromkeys(["console_password1", "console_password2"], "kj4qz")
+    if door == "csr":
+        refused = visitor.post(f"{path}csr/", {"csr": "any", **short})
+        (field,) = refused.json()["error"]["fields"]
+        assert field == "console_password1"
+        assert "too short" in str(refused.json()["error"]["fields"][field])
+    else:
+        fields = {"format": "p12", "password": "swan-plum-kite-mole"}
+        refused = visitor.post(path, {**fields, **short})
+        (widget,) = re.findall(r"<input[^>]*aria-invalid[^>]*>", refused.content.decode())
+        assert 'name="console_password1"' in widget
+        assert "id_console_password1_error" in widget
+        assert b"too short" in refused.content
+    assert refused.status_code == 400
+    assert Invitation.objects.open(at).count() == 1
+
+
 def test_unknown_link_says_so_and_not_more(pki):
     answer = Visitor(serves="enrol").get("/enrol/guessed/")
     assert answer.status_code == 404

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
 from pki import authorities, endpoints, keys, revocation, server_certificates
@@ -185,6 +186,63 @@ def test_endpoint_behind_a_proxy_stays_where_it_listens(db, at, monkeypatch, set
 
     main = Endpoint.objects.get(name="main")
     assert (main.address, main.port) == ("127.0.0.1", 9000)
+
+
+def set_ports(monkeypatch, settings, **ports):
+    settings.SIGNET_PORTS = {**settings.SIGNET_PORTS, **ports}
+    for name in ports:
+        monkeypatch.setenv(module.PORT_VARIABLES[name], str(ports[name]))
+
+
+def test_endpoint_that_is_off_is_left_alone(db, at, monkeypatch, settings):
+    settings.ON_LOOPBACK = True
+    run(at)
+    main = Endpoint.objects.get(name="main")
+    Endpoint.objects.filter(name="main").update(enabled=False)
+    settings.ON_LOOPBACK = False
+    set_ports(monkeypatch, settings, main=settings.SIGNET_PORTS["enrol"])
+    run(at, hosts=["chat.example.org"])
+
+    row = Endpoint.objects.get(name="main")
+    assert (row.address, row.port) == (main.address, main.port)
+    assert row.certificate == main.certificate
+
+
+def test_equal_ports_are_refused_before_anything_is_made(db, at, home, monkeypatch, settings):
+    set_ports(monkeypatch, settings, main=443, enrol=443, public=80)
+    with pytest.raises(
+        ImproperlyConfigured, match=r"main cannot listen on port 443 \(SIGNET_PORT\)"
+    ):
+        run(at)
+    assert counts() == [0] * 6
+    assert not (home / "master.key").exists()
+
+    set_ports(monkeypatch, settings, main=8443, enrol=8444, public=8080)
+    run(at)
+    before = counts(), list(Endpoint.objects.values())
+    set_ports(monkeypatch, settings, main=443, enrol=443, public=80)
+    with pytest.raises(ImproperlyConfigured, match="SIGNET_PROXY_PORT"):
+        run(at, hosts=["chat.example.org"])
+    assert (counts(), list(Endpoint.objects.values())) == before
+
+
+def test_port_that_another_address_has_is_free(db, at, monkeypatch, settings):
+    settings.ON_LOOPBACK = True
+    run(at)
+    Endpoint.objects.filter(name="enrol").update(address="127.0.0.2")
+    set_ports(monkeypatch, settings, main=settings.SIGNET_PORTS["enrol"])
+
+    assert run(at).done == ["changed port of endpoint main"]
+
+
+def test_run_that_fails_leaves_the_database_as_it_was(db, at, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise DatabaseError("the disk is full")
+
+    monkeypatch.setattr(module, "_enrolment_link", fail)
+    with pytest.raises(DatabaseError):
+        run(at)
+    assert counts() == [0] * 6
 
 
 def test_host_beyond_this_machine_opens_the_endpoints_to_it(db, at, settings):

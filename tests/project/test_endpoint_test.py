@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+from channels.db import database_sync_to_async
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connections
 from django.utils import timezone
 
-from pki import changes, probes
+from pki import changes, probes, server_certificates
 from pki.models import AuditEntry, Certificate, Endpoint, User
+from pki.signals import trust_changed
 from pki.truststore import create_truststore
 from project.endpoint_test import test_endpoint as try_out
 from project.tls import configuration
+from project.tls.line import Doors, Lines
 from project.tls.listeners import Listeners
 from tests.factories import make_endpoint
 from tests.project.tls.conftest import Factory, free_port
@@ -38,7 +42,7 @@ def listening() -> Iterator[SimpleNamespace]:
         wanted = [change(one) for one in configuration.load()]
         asyncio.run_coroutine_threadsafe(ports.apply(wanted), loop).result(30)
 
-    yield SimpleNamespace(follow=follow)
+    yield SimpleNamespace(follow=follow, ports=ports)
     asyncio.run_coroutine_threadsafe(ports.stop(patience=0), loop).result(30)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(30)
@@ -249,3 +253,70 @@ def test_interrupted_test_revokes_what_it_issued(endpoint, follows):
     assert not Certificate.objects.filter(
         profile__startswith="endpoint-test", revoked_at=None
     ).exists()
+
+
+@pytest.fixture
+def lines(endpoint, listening):
+    """The endpoint speaks lines."""
+    Endpoint.objects.filter(pk=endpoint.pk).update(serves="line", client_certificate="optional")
+    endpoint.refresh_from_db()
+    spoken = Lines()
+    listening.ports.factory = Doors(listening.ports.factory, spoken)
+    yield spoken
+    trust_changed.disconnect(spoken._hear)
+    asyncio.run(database_sync_to_async(connections.close_all)())
+
+
+def test_what_the_line_service_says_is_heard(endpoint, lines, follows):
+    follows.follow()
+
+    told = sentences(endpoint)
+
+    assert [sentence for is_right, sentence in told if not is_right] == []
+    text = "\n".join(sentence for _, sentence in told)
+    for version in ("TLS 1.2", "TLS 1.3"):
+        for who, said in (
+            ("without a certificate", "Your client sent no certificate."),
+            ("with a good certificate", "Your account has been disabled."),
+            ("with an expired certificate", "Your certificate has expired."),
+        ):
+            let_in = f"the server let them in, and said: “{said}” Right."
+            assert f"As somebody {who} in {version}: {let_in}" in text
+        revoked = "the server let them in, and said: “Your certificate has been revoked.” Right."
+        assert f"s before, in {version}: {revoked}" in text
+    assert len(told) == 2 * len(CAST) + 1
+
+
+def test_line_service_that_says_the_wrong_thing_is_found_out(endpoint, lines, follows, monkeypatch):
+    monkeypatch.setattr("project.tls.line.Line._greet", _welcome_anybody)
+    monkeypatch.setattr("project.endpoint_test.PATIENCE", 0.5)
+    follows.follow()
+
+    wrong = [sentence for is_right, sentence in sentences(endpoint) if not is_right]
+
+    assert len(wrong) == 8
+    assert (
+        "As somebody without a certificate in TLS 1.3: the server let them in, and said: “Welcome.” "
+        "Wrong: this endpoint has to let them in, and to say “Your client sent no certificate.”"
+    ) in wrong
+
+
+async def _welcome_anybody(line):
+    line.end("Welcome.")
+
+
+def test_host_that_leads_nowhere_is_found_out(endpoint, listening):
+    Endpoint.objects.filter(pk=endpoint.pk).update(
+        client_certificate="none", truststore=None, serves="enrol"
+    )
+    endpoint.refresh_from_db()
+    endpoint.further_certificates.add(
+        server_certificates.issue(actor="t", hosts=["chat.example.org"], at=timezone.now())
+    )
+    listening.follow()
+
+    (sentence,) = (said for is_right, said in sentences(endpoint) if not is_right)
+    assert sentence == (
+        "chat.example.org is not in SIGNET_HOST, so pages are not served under it. "
+        "Wrong: add it to SIGNET_HOST and start again."
+    )

@@ -5,6 +5,9 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.exception import convert_exception_to_response
+from django.test import RequestFactory
 
 from project.logs import HideTokens, hide_odd_names
 
@@ -50,3 +53,23 @@ def test_only_a_server_name_that_is_none_goes_without_a_stack_trace(
     hide_odd_names(SimpleNamespace(exc_value=error, object=where))
 
     assert heard == said
+
+
+def test_request_for_a_host_that_is_not_ours_is_one_line_that_names_the_setting(caplog):
+    request = RequestFactory().get("/", headers={"host": "chat.example.test"})
+    with caplog.at_level("WARNING", logger="django.security.DisallowedHost"):
+        response = get_response(request)
+
+    assert response.status_code == 400
+    (record,) = (one for one in caplog.records if one.name == "django.security.DisallowedHost")
+    assert logging.Formatter().format(record) == (
+        "A request for 'chat.example.test' got 400: pages are served under the names in "
+        "SIGNET_HOST alone."
+    )
+
+
+def get_response(request):
+    def refused(_request):
+        raise DisallowedHost("Invalid HTTP_HOST header. You may need to add it to ALLOWED_HOSTS.")
+
+    return convert_exception_to_response(refused)(request)

@@ -10,9 +10,9 @@ from tests.client import Visitor
 from tests.factories import make_device
 
 FOUND = {
-    "main": {"/", "/console/", "/devices/", "/whoami", "/healthz"},
-    "chat": {"/", "/devices/", "/whoami", "/healthz"},
-    "console": {"/", "/console/", "/devices/", "/whoami", "/healthz"},
+    "main": {"/", "/console/", "/devices/", "/whoami", "/healthz", "/readyz"},
+    "chat": {"/", "/devices/", "/whoami", "/healthz", "/readyz"},
+    "console": {"/", "/console/", "/devices/", "/whoami", "/healthz", "/readyz"},
     "enrol": {"/", "/healthz"},
     "line": set(),
     "something new": set(),
@@ -31,6 +31,14 @@ def test_endpoint_answers_what_it_serves_and_nothing_else(admin, serves):
     answers = {path: visitor.get(path) for path in sorted(PATHS)}
     missing = {path for path, answer in answers.items() if answer.status_code == 404}
     assert missing == PATHS - FOUND[serves]
+
+
+def test_public_endpoint_says_whether_it_is_ready(pki):
+    """For a load balancer that has no certificate, where every other endpoint requires one."""
+    ready = Visitor(serves="public").get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json() == Visitor(serves="main").get("/readyz").json()
+    assert Visitor(serves="public").get("/metrics").status_code == 302  # the way to main
 
 
 def test_console_endpoint_leads_to_the_console_and_hides_the_chat(admin):

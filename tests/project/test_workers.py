@@ -37,6 +37,16 @@ link.send(json.dumps({"ready": ["Listening: here"]}).encode())
 link.recv(100)
 """
 BROKEN = "import sys; sys.exit('The new code is broken.')"
+ONE_AFTER_THE_OTHER = f"""
+import os, signal
+try:
+    open(__file__ + ".first", "x")
+except FileExistsError:
+    if not os.path.exists(__file__ + ".mended"):
+        os.kill(os.getpid(), signal.SIGKILL)
+{WORKER}
+"""
+KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 STUBBORN = f"""
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -137,7 +147,7 @@ def test_replacement_that_does_not_come_to_serve_is_tried_again(start):
     company.says("Workers: ")
     company.program.write_text(BROKEN)
     os.kill(company.workers()[0], signal.SIGKILL)
-    company.says("ended and the one after it did not come to serve. Another takes its place in 2 s")
+    company.says(" ended with status 1 before it served. Another takes its place in 2 s.")
     company.program.write_text(WORKER)
     company.says(" serves.", times=2)
     assert len(company.workers()) == 1
@@ -156,6 +166,37 @@ def test_first_worker_that_cannot_serve_ends_the_start(start):
     company = start(program=BROKEN)
     assert company.process.wait(30) == 1
     assert company.log.read_text().count("The new code is broken.") == 1
+
+
+def test_first_worker_that_is_killed_ends_the_start_and_the_log_says_how(start):
+    company = start(program=KILLED)
+    assert company.process.wait(30) == 1
+    assert re.fullmatch(
+        r"Worker \d+ ended by signal 9 before it served\.\n", company.log.read_text()
+    )
+
+
+def test_further_worker_that_is_killed_while_it_starts_is_tried_again_and_the_first_serves(start):
+    company = start(program=ONE_AFTER_THE_OTHER)
+    company.says("Workers: ")
+    (first,) = re.findall(r"Worker (\d+) serves", company.log.read_text())
+    company.says("ended by signal 9 before it served. Another takes its place in 1 s.")
+    company.says("ended by signal 9 before it served. Another takes its place in 2 s.")
+    company.program.with_name(company.program.name + ".mended").touch()
+    company.says(" serves.", times=2)
+    assert len(company.workers()) == 2
+    assert int(first) in company.workers()
+    assert company.process.poll() is None
+
+
+def test_further_worker_that_refuses_is_tried_again_too(start):
+    refusing = ONE_AFTER_THE_OTHER.replace("os.kill(os.getpid(), signal.SIGKILL)", BROKEN[12:])
+    company = start(program=f"import sys\n{refusing}")
+    company.says("ended with status 1 before it served. Another takes its place in 2 s.")
+    assert company.log.read_text().count(" serves.") == 1
+    assert len(company.workers()) >= 1
+    company.send(signal.SIGTERM)
+    assert company.process.wait(30) == 0
 
 
 def test_hangup_puts_new_workers_in_the_place_of_all(start):

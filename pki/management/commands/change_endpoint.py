@@ -21,11 +21,14 @@ class Command(VerbCommand):
         changes = fields_of(options)
         if not changes:
             raise CommandError("Say what to change; see: change_endpoint --help")
+        endpoint = find_endpoint(options["name"])
+        news = endpoints.news(endpoint, changes)
         row = endpoints.change_endpoint(
             actor=command_actor(),
-            endpoint=find_endpoint(options["name"]),
+            endpoint=endpoint,
             changes=changes,
             probe=not options["port_is_ours"],
             at=timezone.now(),
         )
-        self.stdout.write(f"{row.name}: changed {', '.join(changes)}")
+        said = f"changed {', '.join(news)}" if news else "nothing changed: it is so already"
+        self.stdout.write(f"{row.name}: {said}")

@@ -46,3 +46,5 @@ class Command(VerbCommand):
         )
         if unnamed := server_certificates.unnamed_hosts(certificate):
             self.stderr.write(f"It does not name {', '.join(unnamed)}: browsers refuse it there.")
+        if unserved := server_certificates.unserved(certificate):
+            self.stderr.write(unserved)

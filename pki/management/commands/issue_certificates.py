@@ -135,7 +135,8 @@ class Command(VerbCommand):
 
 
 def _rows(path: Path, *, profile: str) -> list[Row]:
-    found = read_table(read_file(str(path), most=LARGEST), needed=NEEDED, known=KNOWN)
+    data = read_file(str(path), most=LARGEST)
+    found = read_table(data, needed=NEEDED, known=KNOWN, most=roster.MOST_ROWS)
     return [_row(fields, path.parent, profile) for fields in found]
 
 

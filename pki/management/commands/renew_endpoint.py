@@ -40,3 +40,5 @@ class Command(VerbCommand):
             f"{endpoint.name}: {certificate.subject}, serial {certificate.serial}, valid until "
             f"{certificate.not_after:%Y-%m-%d}, SHA-256 {certificate.fingerprint}"
         )
+        if unserved := server_certificates.unserved(certificate):
+            self.stdout.write(unserved)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
@@ -24,7 +25,10 @@ class Command(VerbCommand):
         for host in hosts:
             if not (environment.HOST_NAME.match(host) or environment.is_address(host)):
                 raise CommandError(f"--host {host!r} is neither a host name nor an IP address.")
-        report = bootstrap(hosts=hosts, admin=options["admin"], at=timezone.now())
+        try:
+            report = bootstrap(hosts=hosts, admin=options["admin"], at=timezone.now())
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
         for line in report.done:
             self.stdout.write(line)
         self.stdout.write(box(_lines(report)))

@@ -20,6 +20,8 @@ from django.db import DatabaseError, connections
 from django.utils.module_loading import import_string
 
 from pki import changes, keys
+from pki.checks import is_migrated
+from pki.management.base import OLDER
 from project import systemd, workers
 from project.tls import configuration
 from project.tls.binding import ListenError, OwnSockets, Sockets
@@ -91,7 +93,8 @@ class Command(BaseCommand):
             server.leave()
 
         borrower = Borrower(link, on_lost=on_lost)
-        server = self._server(borrower, ready=ready)
+        parting = f"Worker {os.getpid()} takes no new connections and finishes what it has begun."
+        server = self._server(borrower, ready=ready, parting=parting)
         self._run(server)
 
     def _serve_with(self, count: int) -> None:
@@ -120,7 +123,13 @@ class Command(BaseCommand):
         if code:
             sys.exit(code)
 
-    def _server(self, sockets: Sockets, *, ready: Callable[[list[str]], None]) -> Server:
+    def _server(
+        self,
+        sockets: Sockets,
+        *,
+        ready: Callable[[list[str]], None],
+        parting: str = "Stopping.",
+    ) -> Server:
         # Inside, because importing Daphne installs the Twisted reactor and Channels wants the apps.
         from project.live.register import Register
         from project.tls.server import Server
@@ -135,6 +144,7 @@ class Command(BaseCommand):
             throughout=Register().run,
             ready=lambda: ready([f"Listening: {one.settings}" for one in wanted]),
             drain_seconds=settings.SIGNET_DRAIN_SECONDS,
+            parting=parting,
         )
 
     def _run(self, server: Server) -> None:
@@ -152,7 +162,7 @@ class Command(BaseCommand):
             self._check()
             wanted = configuration.load()
         except DatabaseError as error:
-            raise CommandError(f"The database cannot be read ({error}). {BOOTSTRAP}") from None
+            raise CommandError(_unreadable(error)) from None
         except configuration.REFUSALS as error:
             raise CommandError(str(error)) from None
         finally:
@@ -167,6 +177,16 @@ class Command(BaseCommand):
             if message.is_serious():
                 raise CommandError(said)
             self.stderr.write(said)
+
+
+def _unreadable(error: DatabaseError) -> str:
+    """Without the SQL, which PostgreSQL's messages have from their second line on."""
+    try:
+        if not is_migrated():
+            return OLDER
+    except DatabaseError:
+        pass  # there is nobody to ask
+    return f"The database cannot be read: {str(error).partition(chr(10))[0]}."
 
 
 def _end_within(seconds: float) -> None:

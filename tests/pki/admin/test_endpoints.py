@@ -129,15 +129,26 @@ def test_port_in_use_is_a_sentence(console, main, second):
         {"tls": None, "client_certificate": "none", "truststore": "", "serves": "public"},
         {"proxy": "protocol", "proxy_addresses": "192.0.2.1"},
         {"address": "127.0.0.2"},
+        {"port": FREE},
     ],
-    ids=["off", "moved", "half", "plain", "behind a proxy", "elsewhere"],
+    ids=["off", "moved", "half", "plain", "behind a proxy", "elsewhere", "port"],
 )
 def test_nobody_saws_off_the_endpoint_they_sit_on(console, main, second, changed):
     response = console.post(page(main), fields_of(main, **changed))
 
     assert "You are using this endpoint right now" in text_of(response)
     main.refresh_from_db()
-    assert (main.enabled, main.tls, main.serves) == (True, True, "main")
+    assert (main.enabled, main.tls, main.serves, main.port) == (True, True, "main", 8443)
+
+
+def test_page_says_when_it_can_be_deleted_and_least_limits(console, main):
+    shown = text_of(console.get(page(main)))
+    assert "switch it off first and save; then Delete appears" in shown
+
+    refused = console.post(page(main), fields_of(main, max_connections=1, max_per_address=1))
+    errors = refused.context["adminform"].form.errors
+    assert "at least 20 connections" in errors["max_connections"][0]
+    assert "at least 10 connections" in errors["max_per_address"][0]
 
 
 def test_admin_whose_own_certificate_would_be_refused_is_told_at_the_field(
@@ -160,13 +171,13 @@ def test_admin_whose_own_certificate_would_be_refused_is_told_at_the_field(
 
 def test_further_certificates_and_limits_are_chosen_on_the_page(console, pki, main, second):
     other = make_server_certificate(pki.issuing, hosts=("chat.example.org",))
-    fields = fields_of(second, max_connections=7, further_certificates=[other.pk])
+    fields = fields_of(second, max_connections=70, further_certificates=[other.pk])
     assert console.post(page(second), fields).status_code == 302
 
     second.refresh_from_db()
-    assert (second.max_connections, list(second.further_certificates.all())) == (7, [other])
+    assert (second.max_connections, list(second.further_certificates.all())) == (70, [other])
     entry = entry_of("endpoint.changed")
-    assert entry.detail == {"max_connections": "7", "further_certificates": [other.sha256]}
+    assert entry.detail == {"max_connections": "70", "further_certificates": [other.sha256]}
 
 
 def test_new_certificate_may_stand_beside_with_another_kind_of_key(console, main, server):
@@ -176,6 +187,9 @@ def test_new_certificate_may_stand_beside_with_another_kind_of_key(console, main
     main.refresh_from_db()
     (beside,) = main.further_certificates.all()
     assert (main.certificate, beside.key.algorithm) == (server, "p384")
+    shown = text_of(console.get(page(main)))
+    for one in (main.certificate, beside):
+        assert f'href="/console/pki/certificate/{one.pk}/change/">{one}' in shown
 
 
 def test_list_says_what_is_wrong(console, main, second):
@@ -209,7 +223,9 @@ def test_new_certificate_is_issued_and_put_in_force(console, main, server):
 
     response = console.post(page(main, "renew"), {"hosts": "localhost, chat.example.org"})
 
-    assert "new certificate" in said(console, response)[0]
+    done, warned = said(console, response)
+    assert "new certificate" in done
+    assert warned == "chat.example.org is not in SIGNET_HOST, so pages are not served under it."
     main.refresh_from_db()
     assert main.certificate != server
     assert main.certificate.key is not None

@@ -8,10 +8,11 @@ import hashlib
 import pytest
 from django.utils import timezone
 
+from pki import audit
 from project.models import HandshakeFailure
 from project.tls import advice
 from tests.certs import made_odd, make_ca
-from tests.factories import make_device
+from tests.factories import make_device, make_endpoint
 from tests.pki.admin.conftest import queries_of, text_of
 
 LIST = "/console/project/handshakefailure/"
@@ -35,8 +36,28 @@ def test_list_says_who_why_and_what_to_do(console):
 
     shown = text_of(console.get(LIST))
 
-    for words in ("certificate revoked", advice.NEW_ONE, "CN=mallory", "192.0.2.7:4711"):
+    for words in ("certificate revoked", advice.REVOKED, "CN=mallory", "192.0.2.7:4711"):
         assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("peer", "later", "is_marked"),
+    [
+        ("127.0.0.1:4711", 5, True),
+        ("192.0.2.7:4711", 5, False),
+        ("127.0.0.1:4711", 31, False),
+        ("127.0.0.1:4711", -1, False),
+    ],
+)
+def test_failures_of_a_test_are_marked(console, pki, peer, later, is_marked):
+    make_endpoint(pki, pki.truststore)
+    row = failed(peer=peer)
+    tested = row.at + dt.timedelta(seconds=later)
+    audit.record(actor="admin", action="endpoint.tested", target="main", detail={}, at=tested)
+    audit.record(actor="admin", action="endpoint.tested", target="enrol", detail={}, at=row.at)
+
+    for page in (LIST, f"{LIST}{row.pk}/change/"):
+        assert ("by a test of this endpoint" in text_of(console.get(page))) == is_marked
 
 
 def test_reasons_of_a_day_are_counted(console):

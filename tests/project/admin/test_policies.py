@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 
 import pytest
 from django.utils import timezone
 
+from pki import audit
 from project.models import Process
 from project.tls import context
 from tests.factories import make_endpoint
@@ -14,6 +16,7 @@ from tests.pki.admin.conftest import text_of
 
 LIST = "/console/pki/endpoint/"
 NOT_HAD = "not served</span>"
+STARTING = "starting</span>"
 
 
 @pytest.fixture
@@ -54,6 +57,32 @@ def test_endpoint_that_a_process_does_not_have_is_said(console, endpoint):
     assert NOT_HAD not in text_of(console.get(LIST))
     serve("enrol")
     assert NOT_HAD in text_of(console.get(LIST))
+
+
+def test_endpoint_that_was_changed_just_now_is_starting(console, endpoint):
+    now = timezone.now()
+    serve("enrol")
+    audit.record(actor="a", action="endpoint.changed", target="main", detail={}, at=now)
+
+    shown = text_of(console.get(LIST))
+    assert STARTING in shown
+    assert NOT_HAD not in shown
+
+    served = Process.objects.get()
+    served.held["main"] = {}
+    served.save()
+    assert STARTING not in text_of(console.get(LIST))
+
+
+def test_endpoint_that_was_changed_a_while_ago_is_missed(console, endpoint):
+    before = timezone.now() - dt.timedelta(seconds=20)
+    serve("enrol")
+    audit.record(actor="a", action="endpoint.created", target="main", detail={}, at=before)
+    audit.record(actor="a", action="endpoint.changed", target="enrol", detail={}, at=timezone.now())
+
+    shown = text_of(console.get(LIST))
+    assert NOT_HAD in shown
+    assert STARTING not in shown
 
 
 def test_endpoint_that_no_process_has_is_said(console, endpoint):

@@ -11,12 +11,12 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from chat.models import Room
-from pki import revocation
+from pki import revocation, server_certificates
 from pki.models import Endpoint, RevocationReason
 from project.live import metrics, processes
 from project.models import Process
 from tests.client import Visitor
-from tests.factories import make_device
+from tests.factories import make_device, make_endpoint
 
 
 def scraped() -> dict[tuple[str, ...], float]:
@@ -100,6 +100,11 @@ def test_rows_are_counted_where_they_are(pki, people, at):
     assert after["signet_crl_expiry_seconds", pki.issuing.slug] > 0
 
 
+def test_days_left_are_rounded_down_as_in_the_console():
+    now = timezone.now()
+    assert metrics._days(now + dt.timedelta(days=20, seconds=-1), now) == 19.99
+
+
 def test_limits_are_told_beside_the_counts(pki):
     Endpoint.objects.create(
         name="publish", port=18080, serves="public", tls=False, max_connections=123
@@ -142,3 +147,14 @@ def test_listed_networks_read_it_without_a_certificate(pki, settings):
 @pytest.mark.parametrize("serves", ["enrol", "public"])
 def test_other_endpoints_have_no_metrics(pki, serves):
     assert b"signet_" not in Visitor(serves=serves).get("/metrics").content
+
+
+def test_expiry_of_an_endpoint_is_that_of_its_first_certificate_to_end(pki):
+    endpoint = make_endpoint(pki, pki.truststore)
+    first = scraped()["signet_endpoint_certificate_expiry_days", endpoint.name]
+    further = server_certificates.issue(actor="t", hosts=["localhost"], at=timezone.now())
+    endpoint.further_certificates.add(further)
+    ends = timezone.now() + dt.timedelta(days=3, hours=1)
+    type(further).objects.filter(pk=further.pk).update(not_after=ends)
+
+    assert 3 <= scraped()["signet_endpoint_certificate_expiry_days", endpoint.name] < 4 < first

@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections import Counter
 from hashlib import sha256
+from unittest.mock import Mock
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.db import connections as db_connections
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -208,6 +209,19 @@ def test_database_that_fails_costs_a_line_and_is_caught_up_with(
         assert caplog.text.count("Live connections cannot be written down") == 1
         turn()
         assert LiveConnection.objects.count() == 1
+
+
+def test_what_fails_each_round_is_said_once_until_it_works_again(
+    ground, turn, register, monkeypatch, caplog
+):
+    for error in (InterfaceError("closed"), DatabaseError("away"), ValueError("odd")):
+        caplog.clear()
+        with monkeypatch.context() as broken:
+            broken.setattr(register, "_to_end", Mock(side_effect=error))
+            assert turn() == turn() == turn() == []
+        assert caplog.text.count("Live connections cannot be written down") == 1
+        assert ("Traceback" in caplog.text) == isinstance(error, ValueError)
+        turn()
 
 
 def test_round_that_fails_is_not_the_last(monkeypatch, caplog):

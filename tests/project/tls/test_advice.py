@@ -16,6 +16,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "handshakes.md"
         ("CRL has expired", "manage.py publish_crl"),
         ("unsuitable certificate purpose", "not meant for clients"),
         ("not complete after 10 s", "A scanner"),
+        ("certificate revoked", "somebody else may be trying it"),
         ("never heard of", advice.OTHERWISE),
     ],
 )

@@ -220,7 +220,7 @@ def test_failed_handshake_is_told_once_with_reason_peer_and_advice(ground, caplo
         ("main", "certificate revoked")
     ]
     assert told[0]["peer"] == f"{host}:{number}"
-    assert told[0]["advice"] == advice.NEW_ONE
+    assert told[0]["advice"] == advice.REVOKED
     (record,) = [r for r in caplog.records if r.name == "project.tls" and "failed" in r.message]
     assert f"main: handshake with {host}:{number} failed: certificate revoked." in record.message
 

@@ -87,6 +87,27 @@ def test_each_success_is_told_with_who_and_how(ground, world, version):
     assert one["tls"].server_name == "localhost"
 
 
+def test_certificate_that_a_trusted_ca_signed_and_nobody_can_read_ends_in_order(
+    ground, world, tmp_path, caplog
+):
+    odd = world.issuing.issue_odd().write_pem(tmp_path / "odd.pem")
+    client = world.client()
+    client.load_cert_chain(odd)
+    port = ground.serve("optional")
+    with ground.connect(port, client=client) as connection:
+        assert connection.recv(100) == b""  # close_notify; a cut connection would raise
+    deadline = time.monotonic() + 30
+    while ground.ports.connections() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ground.ports.connections() == []
+    assert ground.factory.built == []
+    assert "the client's certificate cannot be read" in caplog.text
+    assert "Traceback" not in caplog.text
+    with ground.connect(port, "good") as connection:  # the endpoint goes on
+        connection.sendall(b"hello")
+        assert connection.recv(100) == b"hello"
+
+
 def test_failure_is_no_success(ground):
     told = []
 

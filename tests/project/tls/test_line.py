@@ -163,9 +163,9 @@ def test_openssl_speaks_it_as_well(ground, port, world):
 def test_who_is_nobody_is_told_why(ground, port, caplog):
     talk = Talk(ground, port, None)
     talk.say(b"hello\n")
-    assert [talk.hear(), talk.hear()] == [b"Your browser sent no certificate.\r\n", b""]
+    assert [talk.hear(), talk.hear()] == [b"Your client sent no certificate.\r\n", b""]
     talk.hang_up()
-    assert ended(caplog).endswith("0 lines: sent away: Your browser sent no certificate.")
+    assert ended(caplog).endswith("0 lines: sent away: Your client sent no certificate.")
 
 
 def test_who_cannot_be_looked_up_is_told_so(ground, port, people, caplog):

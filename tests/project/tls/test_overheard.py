@@ -89,3 +89,9 @@ def test_server_name_that_is_none_is_left_out(name):
     hello = b"\x01\0\0\0\x03\x03" + bytes(32) + b"\0" + b"\0\0" + b"\0" + b"\0\0" + extension
 
     assert told(hello=hello).server_name == ""
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\x1b[2J", "a\u202eb", "x" * 300])
+def test_nor_does_it_come_in_by_way_of_openssl(name):
+    tls = SimpleNamespace(overheard={"hello": b"\x01"}, asked_for=name)
+    assert overheard.of(tls).server_name == ""

@@ -231,6 +231,9 @@ def test_crl_of_ours_is_at_fault(ground, world, failed, reason, trust):
 # --- What the client speaks ---------------------------------------------------------------------
 
 
+RSA_ALONE = "ECDHE-RSA-AES128-GCM-SHA256"  # our certificate has a P-256 key
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("reason", "offered", "client"),
@@ -245,15 +248,17 @@ def test_crl_of_ours_is_at_fault(ground, world, failed, reason, trust):
             },
         ),
         ("NO_SHARED_CIPHER", "TLS 1.2", {"most": TLS12, "ciphers": "AES128-SHA:@SECLEVEL=0"}),
+        ("NO_SHARED_CIPHER", "TLS 1.2", {"most": TLS12, "ciphers": RSA_ALONE}),
         ("NO_SHARED_CIPHER", "TLS 1.2", {"most": TLS12, "curve": "brainpoolP256r1"}),
     ],
-    ids=["old", "cipher", "group"],
+    ids=["old", "cipher", "key", "group"],
 )
 def test_client_with_which_nothing_is_shared(ground, failed, reason, offered, client):
     try_it(ground, ground.serve("optional"), any_client(**client))
 
     kept = failed()
-    assert (kept.reason, kept.advice) == (reason, advice.TOO_OLD)
+    assert (kept.reason, kept.advice) == (reason, advice.ADVICE[reason])
+    assert ("put an RSA one beside it" in kept.advice) == (reason == "NO_SHARED_CIPHER")
     assert kept.heard.protocol == offered
     assert kept.heard.server_name == "localhost"
 
@@ -338,6 +343,17 @@ def test_what_is_no_tls(ground, failed, reason):
     assert (kept.reason, kept.advice) == (reason, advice.ADVICE[reason])
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_name_that_no_host_has(ground, failed):
+    hello = client_hello(name="odd.example").replace(b"odd.example", b"\xff\xfe\x1b\n.bad.xx")
+    send(ground.serve("optional"), hello)
+
+    kept = failed()
+    assert (kept.reason, kept.heard.server_name) == ("CALLBACK_FAILED", "")
+    assert "cannot be one" in kept.advice
+    assert advice.plainly(kept.reason) == "the client asked for a name that is none"
+
+
 def test_garbage_after_a_hello(ground, failed):
     port = ground.serve("optional")
     with socket.create_connection(("127.0.0.1", port), timeout=30) as raw:
@@ -399,10 +415,28 @@ def test_openssl_client_with_a_revoked_certificate(ground, world, failed):
     assert (kept.heard.protocol, kept.heard.server_name) == ("TLS 1.2", "chat.example.org")
 
 
-def client_hello(**how):
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
+def test_client_that_checks_rsa_alone(ground, failed):
+    port = ground.serve("optional")
+    subprocess.run(
+        [
+            *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3"),
+            *("-sigalgs", "RSA-PSS+SHA256"),
+        ],
+        input=b"x\n",
+        capture_output=True,
+        timeout=60,
+    )
+
+    kept = failed()
+    assert kept.reason == "NO_SUITABLE_SIGNATURE_ALGORITHM"
+    assert "put an RSA one beside it" in kept.advice
+
+
+def client_hello(*, name="localhost", **how):
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = any_client(**{"least": TLS13, **how})
-    tls = client.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    tls = client.wrap_bio(incoming, outgoing, server_hostname=name)
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
     return outgoing.read()

@@ -42,11 +42,35 @@ def home(environment):
 
 
 def test_empty_database_is_refused(environment):
-    done = manage(environment, "serve")
+    for command in ("serve", "bootstrap"):
+        done = manage(environment, command)
+        assert done.returncode == 1
+        assert done.stderr == (
+            "CommandError: The database is empty, or older than this Signet. "
+            "Run: manage.py migrate\n"
+        )
+
+
+def test_database_that_is_not_there_is_refused(environment):
+    nowhere = {**environment, "DATABASE_URL": "postgres://signet@127.0.0.1:1/signet"}
+    done = manage(nowhere, "serve")
     assert done.returncode == 1
-    assert "The database cannot be read" in done.stderr
-    assert "Run: manage.py bootstrap" in done.stderr
+    assert "The database cannot be read: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_reader_who_has_had_enough_is_no_failure(environment, home):
+    command = f"{sys.executable} manage.py list_endpoints | true"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; {command.replace('true', 'head -1')}"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("main | on | ")
 
 
 def test_missing_master_key_is_refused(environment, home):
