@@ -40,6 +40,7 @@ def bob(people: factories.People) -> User:
     return people.bob
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Several workers share the tests. Those that share a server, Chromium's policy or a database stay
     together on one of them, and begin first, because they take longest."""
