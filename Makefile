@@ -10,7 +10,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/python manage.py serve
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

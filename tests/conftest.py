@@ -40,13 +40,8 @@ def bob(people: factories.People) -> User:
     return people.bob
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several workers share the tests. Those that share a server, Chromium's policy or a database stay
-    together on one of them, and begin first, because they take longest."""
-    for item in items:
-        if item.path == TESTS / "test_backends.py":
-            item.add_marker(pytest.mark.xdist_group("backends"))
-        elif item.path.is_relative_to(TESTS / "e2e"):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """What takes longest begins first, so that no worker waits for another at the end."""
+    first = [TESTS / "test_backends.py", TESTS / "e2e"]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(path) for path in first))
+    items.sort(key=lambda item: item.path != first[0])

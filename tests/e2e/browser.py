@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Playwright
 
-POLICY = Path("/etc/chromium/policies/managed/signet-tests.json")
+POLICY = Path(f"/etc/chromium/policies/managed/signet-tests-{os.getpid()}.json")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
