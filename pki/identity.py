@@ -12,9 +12,11 @@ The TLS endpoint has made sure that the peer holds the private key.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+
+from django.db.models import Q
 
 from pki import adoption
 from pki.errors import (
@@ -27,12 +29,13 @@ from pki.errors import (
     NoCertificateError,
     WrongPurposeError,
 )
-from pki.models import Certificate, User
+from pki.models import Certificate, CertificateAuthority, RevocationReason, User
 from pki.querysets import CertificateQuerySet
 
 __all__ = [
     "AccountDisabledError",
     "CertificateExpiredError",
+    "CertificateFacts",
     "CertificateNotTrustedError",
     "CertificateNotYetValidError",
     "CertificateRevokedError",
@@ -40,6 +43,8 @@ __all__ = [
     "IdentityError",
     "NoCertificateError",
     "WrongPurposeError",
+    "describe",
+    "describe_changed",
     "identify",
     "recheck",
     "refusals",
@@ -113,6 +118,101 @@ def refusals(identities: Iterable[Identity], *, at: dt.datetime) -> dict[str, Id
     return refused | {missing: CertificateNotTrustedError() for missing in wanted}
 
 
+@dataclass(frozen=True)
+class CertificateFacts:
+    """A person's certificate as others may look at it; names are RFC 4514 texts.
+
+    `state` is good, held (a hold may end), revoked, expired or not_yet_valid at the moment that was
+    asked for; `reason` is a RevocationReason, or "authority" where a CA above was revoked.
+    """
+
+    serial: str
+    sha256: str
+    subject: str
+    issuer: str
+    owner_id: int
+    username: str
+    name: str
+    device: str
+    not_before: dt.datetime
+    not_after: dt.datetime
+    state: str
+    revoked_at: dt.datetime | None
+    reason: str
+
+
+def describe(serials: Collection[str], *, at: dt.datetime) -> list[CertificateFacts]:
+    """What people's certificates with these serial numbers say, and how they stand at `at`.
+
+    One query, and more below a CA of a third level. A serial number is unique below one CA only, so
+    there may be several for one.
+    """
+    return [_facts(found, at) for found in _described().filter(serial__in=serials)]
+
+
+def describe_changed(
+    *, since: dt.datetime, at: dt.datetime, also: Collection[str] = ()
+) -> list[CertificateFacts]:
+    """People's certificates that were revoked or expired between two moments, all that are on hold,
+    and those with the serial numbers `also`. Two queries.
+
+    Where a CA was revoked, all that it issued to people, directly or through one more CA.
+    """
+    revoked = Q(revoked_at__gt=since, revoked_at__lte=at)
+    below = CertificateAuthority.objects.filter(
+        Q(certificate__revoked_at__gt=since, certificate__revoked_at__lte=at)
+        | Q(parent__certificate__revoked_at__gt=since, parent__certificate__revoked_at__lte=at)
+    )
+    authorities = list(below.values_list("pk", flat=True))
+    expired = Q(not_after__gt=since, not_after__lte=at)
+    held = Q(revoked_at__isnull=False, revocation_reason=RevocationReason.HOLD)
+    changed = revoked | expired | held | Q(serial__in=also) | Q(authority__in=authorities)
+    return [_facts(found, at) for found in _described().filter(changed)]
+
+
+def _described() -> CertificateQuerySet:
+    return _people_and_authorities(SHOWN).filter(owner__isnull=False, signs_in=True)
+
+
+def _facts(certificate: Certificate, at: dt.datetime) -> CertificateFacts:
+    owner, authority = certificate.owner, certificate.authority
+    assert owner is not None
+    state, revoked_at, reason = _standing(certificate, at)
+    return CertificateFacts(
+        serial=certificate.serial,
+        sha256=certificate.sha256,
+        subject=certificate.subject,
+        issuer=authority.certificate.subject if authority is not None else "",
+        owner_id=owner.pk,
+        username=owner.username,
+        name=owner.get_full_name(),
+        device=certificate.device,
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        state=state,
+        revoked_at=revoked_at,
+        reason=reason,
+    )
+
+
+def _standing(certificate: Certificate, at: dt.datetime) -> tuple[str, dt.datetime | None, str]:
+    """State, since when it is revoked, and why: for the first thing that is wrong with it."""
+    if certificate.revoked_at is not None:
+        is_held = certificate.revocation_reason == RevocationReason.HOLD
+        state = "held" if is_held else "revoked"
+        return state, certificate.revoked_at, certificate.revocation_reason
+    authority = certificate.authority
+    while authority is not None:
+        if authority.certificate.revoked_at is not None:
+            return "revoked", authority.certificate.revoked_at, "authority"
+        authority = authority.parent
+    states = {
+        Certificate.Status.EXPIRED: "expired",
+        Certificate.Status.NOT_YET_VALID: "not_yet_valid",
+    }
+    return states.get(certificate.status_at(at), "good"), None, ""
+
+
 def _certificate(digest: str) -> Certificate | None:
     return next(iter(_people_and_authorities().filter(sha256=digest)), None)
 
@@ -129,10 +229,13 @@ NEEDED = (
 )
 
 
-def _people_and_authorities() -> CertificateQuerySet:
+SHOWN = (*NEEDED, "subject", "revocation_reason", "authority__certificate__subject")
+
+
+def _people_and_authorities(columns: Sequence[str] = NEEDED) -> CertificateQuerySet:
     """Certificates with their owner and two levels of CAs, without what is not looked at here (it
     is half the time); a deeper hierarchy costs queries of its own."""
-    return Certificate.objects.order_by().select_related("owner", *ABOVE).only(*NEEDED)
+    return Certificate.objects.order_by().select_related("owner", *ABOVE).only(*columns)
 
 
 def _judge(certificate: Certificate, at: dt.datetime) -> Identity:

@@ -210,11 +210,7 @@ def _wanted(
 
 
 def _people(rows: Sequence[Row], *, create_people: bool) -> dict[str, User | RequestError]:
-    found: dict[str, User | RequestError] = {}
-    usernames = sorted({row.username for row in rows})
-    for start in range(0, len(usernames), AT_ONCE):
-        some = User.objects.filter(username__in=usernames[start : start + AT_ONCE])
-        found.update({user.username: user for user in some})
+    found: dict[str, User | RequestError] = {**people.by_username(row.username for row in rows)}
     for row in rows:
         if row.username not in found:
             found[row.username] = _new_person(row, create_people=create_people)

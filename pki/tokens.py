@@ -11,6 +11,8 @@ One session is kept for each process. Where the token ended it, it is opened ane
 
 from __future__ import annotations
 
+import _ssl
+import ctypes
 import os
 import secrets
 import stat
@@ -306,7 +308,7 @@ _refused_pins: set[tuple[Place, bytes]] = set()
 
 def _with_session(place: Place, act: Callable[[Any], T]) -> T:
     """Do something on the token. A session that was kept and proves dead is opened anew, once."""
-    with _lock, _sentences(place):
+    with _lock, _no_traces(), _sentences(place):
         is_kept = _is_kept(place)
         try:
             return act(_open_session(place))
@@ -321,6 +323,26 @@ def _with_session(place: Place, act: Callable[[Any], T]) -> T:
         except fault.PKCS11Error:
             _forget()
             raise
+
+
+@contextmanager
+def _no_traces() -> Iterator[None]:
+    """Take away what a module leaves in this thread's error queue of OpenSSL, where it shares that
+    with Python (SoftHSM does). `ssl` would take it for a failure of what it does next."""
+    try:
+        yield
+    finally:
+        _clear_errors()
+
+
+def _clearing() -> Callable[[], Any]:
+    try:
+        return cast(Callable[[], Any], ctypes.CDLL(getattr(_ssl, "__file__", None)).ERR_clear_error)
+    except (AttributeError, OSError):
+        return lambda: None  # an OpenSSL that we cannot reach is not shared with a module either
+
+
+_clear_errors = _clearing()
 
 
 def _is_kept(place: Place) -> bool:

@@ -11,7 +11,16 @@ import datetime as dt
 import logging
 from collections.abc import Callable
 
-from pki import audit, crl, ocsp, responder, revocation, server_renewal, truststore
+from pki import (
+    audit,
+    crl,
+    invitations,
+    ocsp,
+    responder,
+    revocation,
+    server_renewal,
+    truststore,
+)
 
 logger = logging.getLogger("pki")
 
@@ -27,6 +36,7 @@ DUTIES: dict[str, Duty] = {
     "renew OCSP responders": lambda at: responder.renew_due(at=at),
     "renew server certificates": lambda at: server_renewal.renew_due(at=at),
     "sign OCSP answers ahead": lambda at: ocsp.sign_ahead(at=at),
+    "forget lists whose links nobody fetched": lambda at: invitations.prune(at=at),
 }
 
 

@@ -11,7 +11,7 @@ def openssl(*arguments: object, stdin: bytes = b"", fails: bool = False) -> str:
     """Output of `openssl …`, both streams; asserts that it succeeded (or failed, if so asked)."""
     require("openssl")
     done = subprocess.run(
-        ["openssl", *map(str, arguments)], input=stdin, capture_output=True, timeout=30, check=False
+        ["openssl", *map(str, arguments)], input=stdin, capture_output=True, timeout=90, check=False
     )
     output = (done.stdout + done.stderr).decode(errors="replace")
     assert (done.returncode != 0) is fails, output

@@ -22,7 +22,7 @@ from pki.errors import (
     NoCertificateError,
     WrongPurposeError,
 )
-from pki.identity import identify, recheck, refusals
+from pki.identity import describe, describe_changed, identify, recheck, refusals
 from pki.models import Certificate, CertificateProfile
 from pki.revocation import revoke
 from tests import certs
@@ -211,3 +211,82 @@ def test_certificates_from_before_sign_in_as_before(
     assert identify(chain=device.chain, at=at).username == "alice"
     server.refresh_from_db()
     assert not server.signs_in
+
+
+HOUR = dt.timedelta(hours=1)
+
+
+def test_describe_says_what_a_certificate_says(pki: PKI, people: People, at: dt.datetime) -> None:
+    laptop = make_device(people.alice, pki.issuing, device="laptop", at=at)
+    (facts,) = describe([laptop.certificate.serial, "abc"], at=at)
+    assert facts.subject == laptop.x509.subject.rfc4514_string()
+    assert facts.issuer == pki.issuing.certificate.subject
+    assert (facts.owner_id, facts.username, facts.name) == (people.alice.pk, "alice", "Alice")
+    assert (facts.device, facts.sha256) == ("laptop", laptop.certificate.sha256)
+    assert (facts.not_before, facts.not_after) == (
+        laptop.x509.not_valid_before_utc,
+        laptop.x509.not_valid_after_utc,
+    )
+    assert (facts.state, facts.revoked_at, facts.reason) == ("good", None, "")
+
+
+def test_describe_takes_one_query(pki: PKI, people: People, at: dt.datetime) -> None:
+    serials = [make_device(people.bob, pki.issuing, at=at).certificate.serial for _ in range(5)]
+    with CaptureQueriesContext(connection) as queries:
+        assert len(describe(serials, at=at)) == 5
+    assert len(queries) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [("keyCompromise", "revoked"), ("certificateHold", "held")]
+)
+def test_describe_says_since_when_one_is_revoked_and_why(
+    pki: PKI, people: People, at: dt.datetime, reason: str, state: str
+) -> None:
+    device = make_device(people.bob, pki.issuing, at=at)
+    revoke(actor="tests", certificate=device.certificate, reason=reason, at=at)
+    (facts,) = describe([device.certificate.serial], at=at)
+    assert (facts.state, facts.revoked_at, facts.reason) == (state, at, reason)
+
+
+def test_describe_knows_the_times_of_a_certificate(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    device = make_device(people.bob, pki.issuing, at=at)
+    row = device.certificate
+    moments = {row.not_after + HOUR: "expired", row.not_before - HOUR: "not_yet_valid", at: "good"}
+    for moment, state in moments.items():
+        assert [facts.state for facts in describe([row.serial], at=moment)] == [state]
+
+
+def test_describe_tells_that_the_authority_above_was_revoked(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    row = make_device(people.bob, pki.issuing, at=at).certificate
+    revoke(actor="tests", certificate=pki.issuing.certificate, reason="cACompromise", at=at)
+    (facts,) = describe([row.serial], at=at)
+    assert (facts.state, facts.revoked_at, facts.reason) == ("revoked", at, "authority")
+    changed = describe_changed(since=at - HOUR, at=at)
+    assert [(one.serial, one.reason) for one in changed] == [(row.serial, "authority")]
+
+
+def test_describe_changed_finds_what_happened_meanwhile_and_what_is_on_hold(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    made = {
+        name: make_device(people.bob, pki.issuing, at=at).certificate
+        for name in ("good", "revoked", "before", "held", "asked")
+    }
+    for name, reason, moment in [
+        ("before", "keyCompromise", at - 2 * HOUR),
+        ("held", "certificateHold", at - 2 * HOUR),
+        ("revoked", "keyCompromise", at),
+    ]:
+        revoke(actor="tests", certificate=made[name], reason=reason, at=moment)
+    found = describe_changed(since=at - HOUR, at=at, also=[made["asked"].serial])
+    assert {one.serial for one in found} == {made[n].serial for n in ("revoked", "held", "asked")}
+
+
+def test_server_certificate_is_described_to_nobody(pki: PKI, at: dt.datetime) -> None:
+    server = make_server_certificate(pki.issuing, hosts=("localhost",), at=at)
+    assert describe([server.serial], at=at) == []

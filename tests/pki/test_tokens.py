@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import ssl
 import subprocess
 import threading
 from pathlib import Path
@@ -20,6 +21,7 @@ from pkcs11 import Attribute, ObjectClass
 from pki import tokens
 from pki.algorithms import SigningKey, spki_sha256
 from pki.errors import KeyBackendError
+from tests.certs import make_ca
 from tests.softhsm import LABEL, PIN, Token, make_token
 
 
@@ -279,3 +281,10 @@ def test_other_tools_see_the_key(place: tokens.Place, token: Token) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "never extractable" in done.stdout
     assert "sensitive" in done.stdout
+
+
+def test_what_the_module_leaves_behind_fails_no_tls_of_this_thread(place: tokens.Place) -> None:
+    """SoftHSM looks for an engine that OpenSSL does not have, and leaves that in its queue."""
+    _sign(_made(place))
+    root = make_ca("Root").der
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=root)

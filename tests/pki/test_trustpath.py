@@ -309,7 +309,7 @@ def test_many_certificates_of_the_same_name_cost_no_time() -> None:
     for _ in range(3):
         with pytest.raises(CertificateNotTrustedError):
             _verify([MALLORY.make_ca("Issuing").issue("x").der, *likes])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
 
 
 # --- CRLs -----------------------------------------------------------------------------------
