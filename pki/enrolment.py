@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -34,6 +35,7 @@ from pki.handout import Format, Handout
 from pki.models import Certificate, CertificateProfile, CertificationRequest, Invitation, User
 
 LINK_LIFETIME = dt.timedelta(hours=24)
+AT_ONCE = 500  # links in one query
 FETCH_LIFETIME = dt.timedelta(hours=24)  # how long an answer may be fetched again
 USED = "This enrolment link has been used. Ask for a new one if the file did not arrive."
 
@@ -102,6 +104,25 @@ def invite(
 def new_once() -> str:
     """For a form that makes one link, however often it is sent."""
     return secrets.token_urlsafe(16)
+
+
+def made_before(
+    *, actor: str, once: str, wanted: Iterable[tuple[User, str]]
+) -> dict[tuple[int, str], tuple[Invitation, str]]:
+    """The links that `invite` made with this `once`, each with its token, by the person's id and the
+    device as `names.clean_device` gives it; also those that are used or have ended."""
+    tokens = {
+        _hash(token): (user.pk, device, token)
+        for user, device in wanted
+        for token in [_token_of(actor, user, device, once)]
+    }
+    hashes, found = sorted(tokens), {}
+    for start in range(0, len(hashes), AT_ONCE):
+        some = hashes[start : start + AT_ONCE]
+        for row in Invitation.objects.filter(token_sha256__in=some):
+            person, device, token = tokens[row.token_sha256]
+            found[person, device] = row, token
+    return found
 
 
 def _token_of(actor: str, user: User, device: str, once: str) -> str:

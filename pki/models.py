@@ -657,6 +657,31 @@ class Operation(models.Model):
         return self.title
 
 
+class InvitationList(models.Model):
+    """People who are invited together; kept until their links are handed out, at most seven days.
+
+    The links are not in it: they come from `once` and a secret that is not in the database.
+    """
+
+    actor = models.CharField(max_length=64)
+    once = models.CharField(max_length=64)
+    lines = models.JSONField()
+    parted_by = models.CharField(max_length=1)
+    days = models.PositiveSmallIntegerField(help_text="How long its links work.")
+    asked_with = models.ForeignKey(Certificate, models.PROTECT, related_name="+")
+    operation = models.ForeignKey(
+        Operation, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-created_at"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"List of {len(self.lines)}"
+
+
 class AuditEntry(models.Model):
     """One line of the audit trail, chained to the one before by a keyed hash (`pki.audit`)."""
 

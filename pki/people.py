@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
@@ -22,6 +22,7 @@ from pki.models import Invitation, TrustStore, User
 CHANGEABLE = frozenset({"name", "email", "is_staff", "is_superuser", "groups"})
 # Who acts in the audit trail without being a person; see also `adoption.RECOGNISED`.
 RESERVED = frozenset({"signet", "check", "upkeep", "bootstrap", "command", "endpoint-test"})
+AT_ONCE = 500  # people in one query
 
 
 @audit.refusals("person.create")
@@ -60,6 +61,15 @@ def draft_person(*, username: str, name: str, email: str, admin: bool = False) -
     except ValidationError as error:
         raise RequestError(" ".join(error.messages)) from None
     return user
+
+
+def by_username(usernames: Iterable[str]) -> dict[str, User]:
+    """Those of these people who are there."""
+    wanted, found = sorted(set(usernames)), dict[str, User]()
+    for start in range(0, len(wanted), AT_ONCE):
+        some = User.objects.filter(username__in=wanted[start : start + AT_ONCE])
+        found.update({user.username: user for user in some})
+    return found
 
 
 def add_person(*, actor: str, user: User, at: dt.datetime) -> None:
@@ -114,12 +124,16 @@ def change_person(*, actor: str, user: User, changes: Mapping[str, Any], at: dt.
         row.save(update_fields=columns)
         if "groups" in changes:
             row.groups.set(changes["groups"])
+        is_raised = (row.is_staff, row.is_superuser) > before
+        links = (
+            _locked_links(row, at=at) if is_raised else []
+        )  # before the audit trail, as elsewhere
         detail = {name: _words(value) for name, value in changes.items()}
         audit.record(
             actor=actor, action="person.changed", target=row.username, detail=detail, at=at
         )
-        if (row.is_staff, row.is_superuser) > before:
-            _end_links(row, actor=actor, at=at)
+        for link in links:
+            _end_link(link, actor=actor, at=at)
         announce_change()
     return row
 
@@ -219,16 +233,20 @@ def _put(user: User, password: str, *, action: str, actor: str, at: dt.datetime)
     user.password = password
 
 
-def _end_links(user: User, *, actor: str, at: dt.datetime) -> None:
-    for link in Invitation.objects.open(at).filter(user=user):
-        if Invitation.objects.open(at).filter(pk=link.pk).update(expires_at=at):
-            audit.record(
-                actor=actor,
-                action="invitation.withdrawn",
-                target=user.username,
-                detail={"device": link.device, "because": "the person was given the console"},
-                at=at,
-            )
+def _locked_links(user: User, *, at: dt.datetime) -> list[Invitation]:
+    """Open ones: whoever redeems one has ended it before, or waits."""
+    return list(Invitation.objects.open(at).filter(user=user).select_for_update(of=("self",)))
+
+
+def _end_link(link: Invitation, *, actor: str, at: dt.datetime) -> None:
+    Invitation.objects.filter(pk=link.pk).update(expires_at=at)
+    audit.record(
+        actor=actor,
+        action="invitation.withdrawn",
+        target=link.user.username,
+        detail={"device": link.device, "because": "the person was given the console"},
+        at=at,
+    )
 
 
 def _insert(user: User) -> None:

@@ -25,6 +25,11 @@ def may_issue_for(user: User, subject: User) -> bool:
     return may_issue(user) and people_to_issue_for(user).filter(pk=subject.pk).exists()
 
 
+def may_invite_many(user: User) -> bool:
+    """Who may issue and create people: a list may hold those who are here and those who are not."""
+    return may_issue(user) and user.has_perm("pki.add_user")
+
+
 def is_sound_link(made_by: str, subject: User) -> bool:
     """Whether a link of this maker still serves this person.
 

@@ -39,6 +39,7 @@ RENEWAL = "The CA stays as it is, with its key and the certificate it has."
 
 @admin.register(AuthorityRequest)
 class AuthorityRequestAdmin(ReadOnlyAdmin):
+    begun_at = "“Request a CA”, on the page of authorities, makes one."  # said where there are none
     list_display = ("name", "kind", "made", "by")
     actions_detail = ("complete", "download_csr", "withdraw")
     fields = ("name", "kind", "made", "by")

@@ -171,9 +171,13 @@ def actor(request: HttpRequest) -> str:
 
 def certificate_id(request: HttpRequest) -> int:
     """The certificate that this person is known by on this connection."""
+    return identity_of(request).certificate_id
+
+
+def identity_of(request: HttpRequest) -> Identity:
     identity = getattr(request, "identity", None)
     assert isinstance(identity, Identity)
-    return identity.certificate_id
+    return identity
 
 
 def person(request: HttpRequest) -> User:

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import redirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from pki import operations
 from pki.admin.base import ReadOnlyAdmin, actor, column
 from pki.admin.columns import badge, list_url, minute, unbroken
-from pki.models import Operation
+from pki.models import InvitationList, Operation
 
 State = Operation.State
 TONES = {State.RUNNING: "info", State.DONE: "good", State.FAILED: "bad", State.STOPPED: "warn"}
@@ -87,7 +87,7 @@ class OperationAdmin(ReadOnlyAdmin):
             "pki/console_operation.html",
             title=found.title,
             obj=found,
-            facts=_facts(found),
+            facts=self._facts(request, found),
             started=minute(found.started_at),
             may_stop=self._may_stop(request, found),
             list_url=list_url(Operation),
@@ -96,7 +96,7 @@ class OperationAdmin(ReadOnlyAdmin):
 
     def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """How it stands, for the page that shows it."""
-        return JsonResponse(_facts(self.found(request, str(pk))))
+        return JsonResponse(self._facts(request, self.found(request, str(pk))))
 
     def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if request.method != "POST":
@@ -107,6 +107,18 @@ class OperationAdmin(ReadOnlyAdmin):
         operations.stop(operation=found)
         messages.success(request, "It stops after the piece it is at.")
         return redirect(self.url_of(found))
+
+    def leads_to(self, request: HttpRequest, operation: Operation) -> str:
+        """Where what it has made is; for those who know."""
+        running = operations.state_at(operation, timezone.now()) is State.RUNNING
+        rows = InvitationList.objects.filter(operation=operation, actor=actor(request))
+        list_of_links = None if running else rows.first()
+        return (
+            reverse("admin:pki_user_many_links", args=[list_of_links.pk]) if list_of_links else ""
+        )
+
+    def _facts(self, request: HttpRequest, operation: Operation) -> dict[str, Any]:
+        return {**_facts(operation), "leads_to": self.leads_to(request, operation)}
 
     def _may_stop(self, request: HttpRequest, obj: Operation) -> bool:
         allowed: bool = obj.actor == actor(request) or request.user.has_perm("pki.change_operation")

@@ -20,7 +20,6 @@ from pki import addresses, audit, enrolment
 from pki import people as verbs
 from pki.admin.base import (
     PRIMARY,
-    ConsoleAdmin,
     actor,
     button,
     certificate_id,
@@ -32,6 +31,7 @@ from pki.admin.base import (
 )
 from pki.admin.columns import admin_url, badge, day_with_distance, list_url, status_badge
 from pki.admin.forms import LinkForm, PersonChangeForm, PersonForm
+from pki.admin.many import ManyPeopleAdmin
 from pki.errors import NotAllowedError
 from pki.models import Certificate, Invitation, User
 from pki.permissions import (
@@ -82,7 +82,7 @@ class HasCertificateFilter(admin.SimpleListFilter):
 
 
 @admin.register(User)
-class PersonAdmin(ConsoleAdmin):
+class PersonAdmin(ManyPeopleAdmin):
     rights = ("view", "add", "change")
     form = PersonChangeForm
     list_display = ("named", "account", "valid_certificates", "last_expiry", "role")
@@ -98,7 +98,7 @@ class PersonAdmin(ConsoleAdmin):
             {"fields": (("is_staff", "is_superuser"), "groups", "console_password")},
         ),
     )
-    actions_detail = ("issue", "invite", "set_password", "enable", "disable")
+    actions_detail: tuple[str, ...] = ("issue", "invite", "set_password", "enable", "disable")
     change_form_outer_after_template = "pki/_console_person.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:

@@ -362,6 +362,9 @@ def test_console_has_its_own_policy_and_other_pages_keep_theirs(visitor):
         assert directive(policy, "style-src") == ["'self'", "'unsafe-inline'"]
         assert directive(policy, "default-src") == ["'none'"]
         assert directive(policy, "frame-ancestors") == ["'none'"]
+        assert "trusted-types" not in policy
+    assert directive(other, "require-trusted-types-for") == ["'script'"]
+    assert directive(other, "trusted-types") == ["signet"]
     assert directive(other, "script-src") == ["'self'"]
     assert directive(other, "style-src") == ["'self'"]
 

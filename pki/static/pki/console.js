@@ -46,11 +46,22 @@ function sayThatItWorks(form) {
   });
 }
 
+// A file that the server would refuse unread is refused here, with the reason.
+function refuseLargeFiles(input) {
+  const largest = Number(input.dataset.largest);
+  input.addEventListener("change", () => {
+    const isLarge = input.files[0]?.size > largest;
+    input.setCustomValidity(isLarge ? `This file is larger than ${largest / 1024} KiB.` : "");
+    input.reportValidity();
+  });
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   nameTheControls();
   for (const form of document.querySelectorAll("form[data-working]")) {
     if (!form.querySelector("[data-after-submit]")) sayThatItWorks(form);
   }
+  document.querySelectorAll("[data-largest]").forEach(refuseLargeFiles);
   document.querySelectorAll("[data-after-submit]").forEach(sayAfterSubmit);
   if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach(offerCopy);
 });

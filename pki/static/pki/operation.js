@@ -12,6 +12,8 @@ function show(page, facts) {
   part("left").textContent = facts.left ? `about ${facts.left} left` : "";
   part("bar").value = facts.percent;
   part("outcome").textContent = facts.outcome;
+  part("leads").hidden = !facts.leads_to;
+  part("leads").querySelector("a").href = facts.leads_to;
   if (!facts.is_running) {
     page.querySelectorAll("[data-while-running]").forEach((element) => element.remove());
   }

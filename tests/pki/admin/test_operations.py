@@ -61,6 +61,7 @@ def test_state_of_an_operation_is_told_to_its_page(console, operation):
         "outcome": "",
         "is_to_stop": False,
         "is_running": True,
+        "leads_to": "",
     }
 
 

@@ -33,7 +33,7 @@ def test_new_store_trusts_nobody(console, pki):
     made = TrustStore.objects.get(name="partners")
     assert response.url == page(made)
     assert "accepts nobody" in text_of(console.get(page(made)))
-    assert "/export/" not in text_of(console.get(page(made)))
+    assert f"/truststore/{made.pk}/export/" not in text_of(console.get(page(made)))
 
 
 def test_taken_name_is_a_sentence_on_the_form(console, store):
