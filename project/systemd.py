@@ -1,10 +1,11 @@
 """What systemd and a service say to each other: sockets that are open already, and how it goes.
 
-See sd_listen_fds(3) and sd_notify(3).
+See sd_listen_fds(3), sd_notify(3) and sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import MutableMapping
@@ -39,6 +40,9 @@ class Manager:
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
+        is_ours = environ.pop("WATCHDOG_PID", "") in ("", str(os.getpid()))
+        limit = float(environ.pop("WATCHDOG_USEC", "0") or 0) / 1e6
+        self._pace = limit / 2 if is_ours else 0.0
 
     def tell(self, *lines: str) -> None:
         """Send a state such as READY=1. A manager that does not listen is no reason to stop."""
@@ -47,7 +51,14 @@ class Manager:
         name = self._address
         name = "\0" + name[1:] if name.startswith("@") else name
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            to.settimeout(1)  # one that does not read keeps nobody
             try:
                 to.sendto("\n".join(lines).encode(), name)
             except OSError:
                 return
+
+    def feed(self) -> None:
+        """Tell a manager that has a watchdog that the event loop goes round, from now on."""
+        if self._pace:
+            self.tell("WATCHDOG=1")
+            asyncio.get_event_loop().call_later(self._pace, self.feed)

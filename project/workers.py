@@ -6,11 +6,14 @@ on disk. A worker that loses its parent comes to an end in order.
 
     SIGTERM, SIGINT   every worker finishes what it is doing, then the parent ends; again: at once
     SIGHUP            a rolling restart: a new worker is ready before an old one goes
+
+A worker whose event loop stands still is noticed by its silence, and replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -20,7 +23,7 @@ from typing import Any
 
 from project.systemd import Manager
 from project.tls.binding import OwnSockets
-from project.tls.lending import Lender, Link, pair
+from project.tls.lending import SIGN_SECONDS, Lender, Link, pair
 
 logger = logging.getLogger("project.workers")
 
@@ -28,6 +31,9 @@ READY_SECONDS = 120.0
 STEADY_SECONDS = 10.0  # who lived so long is replaced at once
 LONGEST_PAUSE = 30.0
 LAST_SECONDS = 10.0  # beyond the time to drain
+SILENT_SECONDS = 30.0  # without a sign of life, a worker has this long
+STACKS = signal.SIGUSR1  # not SIGABRT: the memory that it may leave on the disk has keys in it
+STACKS_SECONDS = 1.0
 
 
 class CannotServe(Exception):
@@ -50,7 +56,8 @@ class Worker:
     async def is_ready(self) -> list[str] | None:
         """Where it listens once it accepts connections; None if it will not come to that."""
         try:
-            return await asyncio.wait_for(asyncio.shield(self.link.ready), READY_SECONDS)
+            async with asyncio.timeout(READY_SECONDS):  # wait_for can swallow a cancellation
+                return await asyncio.shield(self.link.ready)
         except TimeoutError:
             self.is_late = True
             self.kill()
@@ -70,11 +77,24 @@ class Worker:
         self.is_leaving = True
         self._send(signal.SIGTERM)
         try:
-            await asyncio.wait_for(asyncio.shield(self.ended), patience)
+            async with asyncio.timeout(patience):
+                await asyncio.shield(self.ended)
         except TimeoutError:
             logger.error("Worker %d does not come to an end; it is cut.", self.process.pid)
             self.kill()
             await self.ended
+
+    async def break_silence(self) -> None:
+        """Have it write where its threads stand, and end it, so that another takes its place."""
+        logger.error(
+            "Worker %d has given no sign of life for %g s and is ended. Unless something stopped "
+            "it from outside, it writes next where its threads stand: report that as an error.",
+            self.process.pid,
+            SILENT_SECONDS,
+        )
+        self._send(STACKS)
+        await asyncio.sleep(STACKS_SECONDS)
+        self._send(signal.SIGKILL)
 
     def kill(self) -> None:
         self.is_leaving = True
@@ -118,6 +138,8 @@ class Workers:
     async def run(self) -> int:
         """Serve until a signal says otherwise; returns the exit code."""
         self._listen_to_signals()
+        self._manager.feed()
+        self._in_background(self._watch())
         serving = asyncio.create_task(self._serve())
         stopping = asyncio.create_task(self._stop_wanted.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -214,6 +236,23 @@ class Workers:
         self._in_background(self._mind(worker, pause))
         return lines
 
+    async def _watch(self) -> None:
+        """End workers that fall silent; goes on until it is cancelled. One that has never given a
+        sign, because it is not ready or of an older version, is left alone.
+
+        What counts is rounds, not time: however long this process itself, or the machine, has stood
+        still, it is one round.
+        """
+        while True:
+            await asyncio.sleep(SIGN_SECONDS)
+            for worker in self._workers:
+                if worker.link.silence is None:
+                    continue
+                worker.link.silence += 1
+                if worker.link.silence > SILENT_SECONDS / SIGN_SECONDS:
+                    worker.link.silence = None
+                    self._in_background(worker.break_silence())
+
     async def _mind(self, worker: Worker, pause: float) -> None:
         """Wait for the end of a worker that serves, and put another in its place."""
         await asyncio.shield(worker.ended)
@@ -271,6 +310,11 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def write_stacks_when_asked() -> None:
+    """For a worker: let the parent have the stacks of all threads written to the log."""
+    faulthandler.register(STACKS)
 
 
 def worker_command() -> list[str]:

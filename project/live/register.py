@@ -118,7 +118,8 @@ class Register:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), ROUND)
+            async with asyncio.timeout(ROUND):  # wait_for can swallow a cancellation
+                await self._wake.wait()
         except TimeoutError:
             return
         finally:

@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
-from twisted.web.http import HTTPChannel
+from twisted.web.http import NO_BODY_CODES, HTTPChannel
 from twisted.web.http import HTTPFactory as TwistedHTTPFactory
 
 from project.tls import head
@@ -61,6 +61,24 @@ class Request(WebRequest):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if not self.is_refused:
             super().requestReceived(command, path, version)
+
+    def finish(self) -> None:
+        if self._is_cut_short():  # or the next answer would be read as the rest of this one
+            self.channel.persistent = False
+        super().finish()
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """The application failed. Where its answer has begun, it ends with the connection."""
+        if self._response_started:
+            self.channel.loseConnection()
+        else:
+            super().handle_exception(exception)
+
+    def _is_cut_short(self) -> bool:
+        """The answer has fewer bytes than it said."""
+        said = self.responseHeaders.getRawHeaders(b"content-length")
+        has_body = self.method != b"HEAD" and self.code not in NO_BODY_CODES
+        return has_body and said is not None and self.sentLength < int(said[0])
 
     def refuse(self, status: bytes, sentence: str) -> None:
         """Answer with this and close; the application never hears of the request."""

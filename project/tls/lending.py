@@ -1,10 +1,10 @@
 """One parent owns the listening sockets; its workers borrow them.
 
 Between them is a pair of Unix sockets, one message of JSON at a time. A worker says
-`{"take": [address, port], "name": …}`, `{"give_back": [address, port]}` and `{"ready": [line, …]}`;
-the parent answers a `take` with `{"place": [address, port]}` and the socket, or with a `refusal` in
-its place. All workers accept from the same queue, so a connection that waits in it is lost with
-none of them.
+`{"take": [address, port], "name": …}`, `{"give_back": [address, port]}`, `{"ready": [line, …]}` and
+from then on, as long as its event loop goes round, `{"alive": true}`; the parent answers a `take`
+with `{"place": [address, port]}` and the socket, or with a `refusal` in its place. All workers
+accept from the same queue, so a connection that waits in it is lost with none of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import select
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from project.tls.binding import ListenError, OwnSockets, Place
 logger = logging.getLogger("project.workers")
 MESSAGE_BYTES = 64 * 1024
 OTHERS_SECONDS = 3.0  # the other workers hear of the same change within half a second
+SIGN_SECONDS = 2.0  # between two signs of life
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -51,8 +53,15 @@ class Borrower:
         self._say({"give_back": place})
 
     def ready(self, lines: list[str]) -> None:
-        """Tell that connections are accepted, and where."""
+        """Tell that connections are accepted, and where; and from now on that the event loop
+        goes round."""
         self._say({"ready": lines})
+        self._give_sign()
+
+    def _give_sign(self) -> None:
+        if _reads(self._link):  # else the signs would leave no room for what must be told
+            self._say({"alive": True})
+        asyncio.get_event_loop().call_later(SIGN_SECONDS, self._give_sign)
 
     def _say(self, message: dict[str, Any]) -> None:
         try:
@@ -154,6 +163,7 @@ class Link:
         self._lending: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[list[str] | None] = loop.create_future()
+        self.silence: int | None = None  # rounds of the parent since the last sign of life
         loop.add_reader(link, self._hear)
 
     def close(self) -> None:
@@ -185,6 +195,8 @@ class Link:
             lending.add_done_callback(self._lending.discard)
         elif "give_back" in message:
             self._lender.take_back(self, _place(message["give_back"]))
+        elif "alive" in message:
+            self.silence = 0
         elif "ready" in message and not self.ready.done():
             self._lender.tidy()
             self.ready.set_result(message["ready"])
@@ -202,6 +214,13 @@ class Link:
             socket.send_fds(self._link, [json.dumps(message).encode()], fds)
         except OSError:  # it has died since; whoever waits for its end hears of that
             return
+
+
+def _reads(link: socket.socket) -> bool:
+    """Whether the other end is there, and little waits in its queue."""
+    asked = select.poll()
+    asked.register(link, select.POLLOUT)
+    return [event for _, event in asked.poll(0)] == [select.POLLOUT]
 
 
 def _place(pair: list[Any]) -> Place:

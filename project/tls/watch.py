@@ -112,7 +112,8 @@ class Watch:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+            async with asyncio.timeout(POLL_SECONDS):  # wait_for can swallow a cancellation
+                await self._wake.wait()
         except TimeoutError:
             return
         finally:

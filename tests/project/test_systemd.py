@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+
+import pytest
 
 from project import systemd
 
@@ -57,3 +61,45 @@ def test_manager_hears_the_state(tmp_path):
 def test_no_manager_is_no_trouble(tmp_path):
     systemd.Manager({}).tell("READY=1")
     systemd.Manager({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).tell("READY=1")
+
+
+def test_manager_that_does_not_read_keeps_nobody(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        filling = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        filling.setblocking(False)
+        with filling, contextlib.suppress(BlockingIOError):
+            while True:
+                filling.sendto(b"x", str(tmp_path / "notify"))
+        systemd.Manager({"NOTIFY_SOCKET": str(tmp_path / "notify")}).tell("STATUS=Serving")
+
+
+async def test_watchdog_hears_twice_in_its_time_that_the_event_loop_goes_round(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        environ = {
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": "200000",
+            "WATCHDOG_PID": str(os.getpid()),
+        }
+        one = systemd.Manager(environ)
+        assert environ == {}
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        one.feed()
+        for _ in range(5):
+            async with asyncio.timeout(30):
+                assert await loop.sock_recv(manager, 100) == b"WATCHDOG=1"
+        assert loop.time() - began >= 4 * 0.1 - 0.01
+
+
+@pytest.mark.parametrize("watchdog", [{}, {"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}])
+async def test_watchdog_that_is_not_there_or_not_for_us_hears_nothing(tmp_path, watchdog):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        systemd.Manager({"NOTIFY_SOCKET": str(tmp_path / "notify"), **watchdog}).feed()
+        await asyncio.sleep(0.1)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)

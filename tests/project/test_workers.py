@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,6 +54,38 @@ import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 {WORKER.replace("link.recv(100)", "time.sleep(600)")}
 """
+SILENT_SECONDS = 5
+WATCHING = PARENT.replace(
+    "company =",
+    f"from project import workers; workers.SIGN_SECONDS = 0.2\n"
+    f"workers.SILENT_SECONDS = {SILENT_SECONDS}; company =",
+)
+SIGNING = """
+import asyncio, socket, sys, time
+from project import workers
+from project.tls import lending
+lending.SIGN_SECONDS = 0.2
+def hang(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+async def work():
+    await asyncio.sleep(600)
+async def main():
+    gone = asyncio.Event()
+    borrower = lending.Borrower(socket.socket(fileno=int(sys.argv[1])), on_lost=gone.set)
+    (await borrower.take("main", ("127.0.0.1", 0))).close()
+    borrower.ready(["Listening: here"])
+    working = asyncio.create_task(work())
+    await gone.wait()
+workers.write_stacks_when_asked()
+asyncio.run(main())
+"""
+HANGING = SIGNING.replace("await asyncio.sleep(600)", "hang(600)")
+BUSY = SIGNING.replace(
+    "await asyncio.sleep(600)",
+    "[(hang(2), await asyncio.sleep(0.5)) for _ in range(4)]; print('busy no more')",
+)
 
 
 @dataclass
@@ -85,7 +119,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             process = subprocess.Popen(
                 [sys.executable, "-c", PARENT, str(count), str(code), str(drain_seconds)],
                 cwd=REPOSITORY,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY)},
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -95,8 +129,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield start
     for one in begun:
+        left = one.workers() if one.process.poll() is None else []
         one.process.kill()
         one.process.wait()
+        for pid in left:  # one that stands still does not notice
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def until(condition: Callable[[], object], what: Callable[[], str] = str) -> None:
@@ -151,6 +189,82 @@ def test_replacement_that_does_not_come_to_serve_is_tried_again(start):
     company.program.write_text(WORKER)
     company.says(" serves.", times=2)
     assert len(company.workers()) == 1
+
+
+@pytest.fixture
+def watching(start, monkeypatch) -> Start:
+    """A parent that bears little silence."""
+    monkeypatch.setattr(f"{__name__}.PARENT", WATCHING)
+    return start
+
+
+def test_worker_that_is_stopped_is_replaced_and_the_other_stays(watching):
+    company = watching(program=SIGNING)
+    company.says("Workers: ")
+    stopped, other = company.workers()
+    os.kill(stopped, signal.SIGSTOP)
+    company.says(f"Worker {stopped} has given no sign of life for {SILENT_SECONDS} s and is ended.")
+    company.says(f"Worker {stopped} ended by signal 9. Another takes its place ")
+    company.says(" serves.", times=3)
+    assert other in company.workers()
+    assert company.log.read_text().count("no sign of life") == 1
+
+
+def test_worker_that_hangs_writes_where_it_stands_before_it_is_replaced(watching):
+    company = watching(count=1, program=HANGING)
+    company.says("Workers: ")
+    company.program.write_text(SIGNING)
+    company.says(" serves.", times=2)
+    log = company.log.read_text()
+    assert log.index("no sign of life") < log.index(" in hang\n") < log.index("ended by signal 9")
+
+
+def test_worker_that_is_busy_again_and_again_for_less_than_the_limit_stays(watching):
+    company = watching(count=1, program=BUSY)
+    company.says("Workers: ")
+    busy = company.workers()
+    company.says("busy no more")
+    assert company.workers() == busy
+    assert "no sign of life" not in company.log.read_text()
+
+
+def test_worker_that_has_never_given_a_sign_is_left_alone(watching):
+    company = watching()
+    company.says("Workers: ")
+    pids = company.workers()
+    time.sleep(SILENT_SECONDS + 2)
+    assert company.workers() == pids
+
+
+def test_time_in_which_the_parent_itself_stood_still_does_not_count(watching):
+    company = watching(program=SIGNING)
+    company.says("Workers: ")
+    pids = company.workers()
+    for pid in (company.process.pid, *pids):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(SILENT_SECONDS + 2)
+    company.send(signal.SIGCONT)
+    time.sleep(1)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(2)
+    assert company.workers() == pids
+    assert "no sign of life" not in company.log.read_text()
+
+
+def test_watchdog_of_systemd_hears_of_the_parent_until_its_end(start, monkeypatch, tmp_path):
+    notify = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", notify)
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(notify)
+        manager.settimeout(30)
+        company = start(program=STUBBORN)
+        for state in (b"READY=1", b"STOPPING=1"):
+            while manager.recv(100) != state:
+                pass
+            assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+            company.send(signal.SIGTERM)
 
 
 def test_program_that_is_not_there_ends_the_start(start, monkeypatch):

@@ -67,6 +67,7 @@ class Command(BaseCommand):
             self.stdout.flush()
             asyncio.get_event_loop().add_signal_handler(signal.SIGHUP, on_hangup)
             manager.tell("READY=1")
+            manager.feed()
 
         def on_hangup() -> None:
             if had_terminal and not workers.has_terminal():  # its window was closed
@@ -92,6 +93,7 @@ class Command(BaseCommand):
             logger.error("The parent process has gone, so this worker comes to an end.")
             server.leave()
 
+        workers.write_stacks_when_asked()
         borrower = Borrower(link, on_lost=on_lost)
         parting = f"Worker {os.getpid()} takes no new connections and finishes what it has begun."
         server = self._server(borrower, ready=ready, parting=parting)

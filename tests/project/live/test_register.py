@@ -91,7 +91,7 @@ def test_first_second_of_a_connection_is_not_written(ground, turn, django_assert
     turn()
     with ground.connect(port) as client:
         hello(client)
-        turn(later=0)
+        turn(later=-10)
         assert not LiveConnection.objects.exists()
         assert Process.objects.get().held == {"main": {"web": 1}}
         turn(later=2)
@@ -142,8 +142,8 @@ def test_signed_out_person_loses_connections_that_have_no_row_yet(ground, turn, 
         hello(young)
         first, second = sorted(ground.ports.connections(), key=lambda one: one.note.number)
         first.note.user_id = second.note.user_id = people.alice.pk
-        first.note.opened_at -= 10
-        turn(later=0)
+        first.note.opened_at -= 20
+        turn(later=-10)
         assert LiveConnection.objects.count() == 1
         at = timezone.now()
         assert connections.end_all_of(actor="admin", user=people.alice, at=at) == 1

@@ -11,7 +11,9 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,7 +160,7 @@ class Ground:
             result = call(*arguments)
             return await result if asyncio.iscoroutine(result) else result
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(30)
 
     def wanted(
         self,
@@ -191,14 +193,14 @@ class Ground:
     def connect(
         self, port: int, who: str | None = None, version: ssl.TLSVersion = TLS13, **wrap: Any
     ) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=30)
         client = wrap.pop("client", None) or self.world.client(who, version)
         return client.wrap_socket(plain, server_hostname="localhost", **wrap)
 
     def close(self) -> None:
         self.on_loop(lambda: self.ports.stop(patience=0))
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(5)
+        self.thread.join(30)
         self.loop.close()
 
 
@@ -230,14 +232,16 @@ class Process:
         return json.loads(answer[answer.index(b"{") : answer.rindex(b"}") + 1])
 
     def connect(self, who: str | None = None) -> ssl.SSLSocket:
-        raw = socket.create_connection(("127.0.0.1", self.secure), timeout=10)
+        raw = socket.create_connection(("127.0.0.1", self.secure), timeout=30)
         return self.world.client(who).wrap_socket(raw, server_hostname="localhost")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
 
-def start_process(world: World, **limits: float) -> Process:
+def start_process(
+    world: World, *, last_call: float = 2, drain: float = 5, **limits: float
+) -> Process:
     secure, plain = free_port(), free_port()
     directory = world.directory
     command = [sys.executable, "-m", "tests.project.tls.serving"]
@@ -247,7 +251,7 @@ def start_process(world: World, **limits: float) -> Process:
         [*command, *arguments],
         stdout=subprocess.PIPE,
         env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
-        | {"LIMITS": json.dumps(limits)},
+        | {"LIMITS": json.dumps(limits), "LAST_CALL": str(last_call), "DRAIN": str(drain)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
@@ -260,30 +264,57 @@ def serving(world: World) -> Iterator[Process]:
     process = start_process(world)
     yield process
     process.stop()
-    assert process.process.wait(15) == 0
+    assert process.process.wait(30) == 0
 
 
 @pytest.fixture(scope="session")
 def hasty(world: World) -> Iterator[Process]:
     """One that waits for nobody."""
-    process = start_process(world, head_seconds=1, body_seconds=1, idle_seconds=1, body_bytes=1000)
+    process = start_process(world, head_seconds=2, body_seconds=2, idle_seconds=2, body_bytes=1000)
     yield process
     process.stop()
-    assert process.process.wait(15) == 0
+    assert process.process.wait(30) == 0
+
+
+@contextmanager
+def stoppable(world: World, **how: float) -> Iterator[Process]:
+    process = start_process(world, **how)
+    try:
+        yield process
+    finally:
+        process.process.kill()
+        process.process.wait(30)
 
 
 @pytest.fixture
 def mortal(world: World) -> Iterator[Process]:
     """A process that the test may stop."""
-    process = start_process(world)
-    yield process
-    process.process.kill()
-    process.process.wait(5)
+    with stoppable(world) as process:
+        yield process
+
+
+@pytest.fixture
+def patient(world: World) -> Iterator[Process]:
+    """One that waits long for whoever is still there when it is stopped."""
+    with stoppable(world, last_call=30, drain=60) as process:
+        yield process
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def at_rest(read: Callable[[], int], *, most: int) -> int:
+    """What is read once it has risen and then stands still, or is more than it should be."""
+    before = 0
+    for _ in range(100):
+        found = read()
+        if found and (found == before or found > most):
+            return found
+        time.sleep(0.5)
+        before = found
+    raise AssertionError(f"it does not come to rest: {before}")
 
 
 def receive_all(connection: socket.socket) -> bytes:

@@ -22,10 +22,11 @@ if not settings.configured:
     django.setup()
 
 from project.tls import context
+from project.tls import http as web
 from project.tls.endpoint import EndpointSettings
 from project.tls.limits import Limits
 from project.tls.listeners import Wanted
-from project.tls.server import Server
+from project.tls.server import DRAIN_SECONDS, Server
 from tests.project.tls.conftest import Trust
 
 seen: dict[str, int] = {}
@@ -48,6 +49,9 @@ async def http(scope, receive, send) -> None:
     headers = [(b"content-type", b"application/json")]
     if scope["path"] == "/slow":
         await asyncio.sleep(1)
+    if scope["path"] == "/until":
+        while not Path(scope["query_string"].decode()).exists():
+            await asyncio.sleep(0.01)
     if scope["path"] == "/forever":
         await asyncio.sleep(3600)
     if scope["path"] == "/large":
@@ -59,6 +63,14 @@ async def http(scope, receive, send) -> None:
         return
     if scope["path"] == "/boom":
         raise RuntimeError("boom")
+    if scope["path"] in ("/short", "/broken"):
+        length = [(b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        if scope["path"] == "/broken":
+            raise RuntimeError("broken")
+        await send({"type": "http.response.body"})
+        return
     extensions = scope["extensions"]
     connection = extensions["signet.connection"]
     answer = {
@@ -160,7 +172,9 @@ def main(root: str, server: str, secure: str, plain: str) -> None:
     ]
     limits = Limits(**json.loads(os.environ.get("LIMITS", "{}")))
     ready = partial(print, "ready", flush=True)
-    Server(application, wanted=ports, ready=ready, limits=limits).run()
+    drain = float(os.environ.get("DRAIN", DRAIN_SECONDS))
+    web.LAST_CALL_SECONDS = float(os.environ.get("LAST_CALL", web.LAST_CALL_SECONDS))
+    Server(application, wanted=ports, ready=ready, limits=limits, drain_seconds=drain).run()
 
 
 if __name__ == "__main__":

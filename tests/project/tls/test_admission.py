@@ -24,7 +24,7 @@ def until(is_so: Callable[[], object]) -> None:
 
 
 def opened(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20)
+    return socket.create_connection(("127.0.0.1", port), timeout=30)
 
 
 def is_turned_away(port: int) -> bool:

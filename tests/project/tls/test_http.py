@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from project.tls import http
-from tests.project.tls.conftest import receive_all
+from tests.project.tls.conftest import at_rest, receive_all
 from tests.services import require
 
 HOST = b"Host: localhost\r\n"
@@ -25,7 +24,7 @@ def test_scope_tells_scheme_endpoint_and_certificate(serving):
 
 
 def test_plain_endpoint_serves_http(serving):
-    with socket.create_connection(("127.0.0.1", serving.plain), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", serving.plain), timeout=30) as client:
         client.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
         answer = receive_all(client)
     assert b'"scheme": "http"' in answer
@@ -36,7 +35,7 @@ def test_curl_is_content(serving, world):
     require("curl")
     command = ["curl", "-sS", "--cacert", world.directory / "root.pem", "--cert", world.pem("good")]
     urls = [f"https://localhost:{serving.secure}/"] * 2
-    done = subprocess.run([*command, "-i", *urls], capture_output=True, timeout=20)
+    done = subprocess.run([*command, "-i", *urls], capture_output=True, timeout=60)
     assert done.stdout.count(b'"name": "CN=alice"') == 2
     assert b"erver:" not in done.stdout
 
@@ -47,6 +46,16 @@ def test_largest_upload_and_a_download_of_megabytes(serving):
     assert b'"body": %d' % size in serving.request(head + b"x" * size)
     get = b"GET /large?320 HTTP/1.0\r\n" + HOST + b"\r\n"
     assert len(serving.request(get)) > 320 * 65536
+
+
+@pytest.mark.parametrize("path", [b"/short", b"/broken"])
+def test_answer_that_is_cut_short_ends_the_connection(serving, path):
+    """Nobody may take the next answer for the rest of it."""
+    with serving.connect() as client:
+        client.sendall((b"GET %s HTTP/1.1\r\n" % path + HOST + b"\r\n") * 2)
+        answer = receive_all(client)
+    assert answer.endswith(b"\r\n\r\nbegun")
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize("value", [b"/elsewhere", b"\xff", b"%2e%2e"])
@@ -81,10 +90,8 @@ def test_form_is_left_to_the_application(serving):
 
 
 def test_too_long_header_is_refused_at_once(serving):
-    began = time.monotonic()
     answer = serving.request(b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000)
-    assert answer.startswith(b"HTTP/1.1 4")
-    assert time.monotonic() - began < 5
+    assert answer.startswith(b"HTTP/1.1 431 ")  # and no 408
 
 
 @pytest.mark.parametrize("many", [b"X: y\r\n" * 100, (b"X: " + b"x" * 4000 + b"\r\n") * 5])
@@ -148,13 +155,13 @@ def test_response_waits_for_a_slow_reader(serving):
     before = serving.get("/")["seen"].get("sent", 0)
     with serving.connect() as client:
         client.sendall(b"GET /large?3200 HTTP/1.1\r\n" + HOST + b"\r\n")
-        time.sleep(1)
-        sent = serving.get("/")["seen"]["sent"] - before
-        assert 0 < sent < 20_000_000  # of 210 MB: what buffers on the way hold
+        most = 20_000_000
+        sent = at_rest(lambda: serving.get("/")["seen"].get("sent", 0) - before, most=most)
+        assert sent < most  # of 210 MB: what buffers on the way hold
 
 
 def test_half_closed_client_still_gets_its_answer(serving):
-    with socket.create_connection(("127.0.0.1", serving.plain), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", serving.plain), timeout=30) as client:
         client.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
         client.shutdown(socket.SHUT_WR)
         assert b'"endpoint": "public"' in receive_all(client)

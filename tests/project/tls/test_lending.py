@@ -42,7 +42,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 def listens(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -69,7 +69,7 @@ async def test_connection_that_waits_is_served_by_the_next_worker(scene):
     first, second = scene.worker(), scene.worker()
     where = place()
     (await first.take("main", where)).close()  # it dies without having accepted
-    with socket.create_connection(where, timeout=5) as client:
+    with socket.create_connection(where, timeout=30) as client:
         scene.links[0].close()
         with await second.take("main", where) as listener:
             listener.settimeout(30)
@@ -102,7 +102,8 @@ async def test_what_a_dead_worker_had_is_closed_when_another_is_ready_without_it
     assert not listens(where[1])
 
 
-async def test_other_address_on_the_same_port_waits_for_the_other_workers(scene):
+async def test_other_address_on_the_same_port_waits_for_the_other_workers(scene, monkeypatch):
+    monkeypatch.setattr(lending, "OTHERS_SECONDS", 30)
     first, second = scene.worker(), scene.worker()
     port = free_port()
     held = {worker: await worker.take("main", ("127.0.0.1", port)) for worker in (first, second)}
@@ -149,3 +150,39 @@ async def test_worker_that_ends_before_it_is_ready_never_becomes_so(scene):
     scene.worker()
     scene.links[0].close()
     assert await scene.links[0].ready is None
+
+
+async def test_worker_gives_signs_of_life_from_the_moment_it_is_ready(scene, monkeypatch):
+    monkeypatch.setattr(lending, "SIGN_SECONDS", 0.01)
+    worker = scene.worker()
+    (await worker.take("main", place())).close()
+    (link,) = scene.links
+    assert link.silence is None
+    worker.ready(["Listening: nowhere"])
+    for _ in range(3):
+        await until(lambda: link.silence == 0)
+        link.silence += 1
+
+
+async def test_signs_that_nobody_reads_leave_room_for_what_must_be_told(monkeypatch):
+    monkeypatch.setattr(lending, "SIGN_SECONDS", 0)
+    parent, its = pair()
+    parent.setblocking(False)
+    worker = Borrower(its, on_lost=pytest.fail)
+    worker.ready(["Listening: nowhere"])
+    await asyncio.sleep(1)
+    worker.give_back(place())
+    with parent:
+        heard = b""
+        while b"give_back" not in heard:
+            heard = parent.recv(1000)
+
+
+async def test_signs_stop_without_a_word_once_the_parent_has_gone(monkeypatch, caplog):
+    monkeypatch.setattr(lending, "SIGN_SECONDS", 0)
+    parent, its = pair()
+    worker = Borrower(its, on_lost=lambda: None)
+    worker.ready(["Listening: nowhere"])
+    parent.close()
+    await asyncio.sleep(0.1)
+    assert caplog.messages == []

@@ -156,7 +156,7 @@ def test_openssl_speaks_it_as_well(ground, port, world):
         *("-CAfile", world.directory / "root.pem"),
         *("-cert", world.pem("good"), "-key", world.pem("good")),
     ]
-    done = subprocess.run(command, input=b"hello\nquit\n", capture_output=True, timeout=30)
+    done = subprocess.run(command, input=b"hello\nquit\n", capture_output=True, timeout=60)
     assert done.stdout == WELCOME + b"hello\r\nGoodbye.\r\n"
 
 
@@ -276,7 +276,7 @@ def test_the_log_says_how_it_ended(ground, port, way, how, caplog):
     talk = Talk(ground, port)
     assert talk.hear() == WELCOME
     if way == "goodbye":
-        talk.socket.settimeout(5)
+        talk.socket.settimeout(30)
         talk.socket.unwrap()
     elif way == "reset":
         hard = struct.pack("ii", 1, 0)

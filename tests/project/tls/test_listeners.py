@@ -14,9 +14,11 @@ from tests.project.tls.test_connection import until
 
 def is_refused(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # it came while the port was being closed; the next one is refused
     return False
 
 
@@ -39,7 +41,7 @@ def test_endpoint_turns_from_plain_to_tls_and_back(ground):
     plain = ground.wanted(tls=False)
     port = plain.settings.port
     ground.on_loop(ground.ports.start, [plain])
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as live:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as live:
         live.sendall(b"x")
         assert live.recv(1) == b"x"  # it has been accepted
         ground.on_loop(ground.ports.apply, [ground.wanted(port=port)])
@@ -49,7 +51,7 @@ def test_endpoint_turns_from_plain_to_tls_and_back(ground):
         live.sendall(b"plain")
         assert live.recv(5) == b"plain"
     ground.on_loop(ground.ports.apply, [plain])
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as again:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as again:
         again.sendall(b"plain")
         assert again.recv(5) == b"plain"
 

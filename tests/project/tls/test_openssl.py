@@ -25,7 +25,7 @@ def test_keys_are_agreed_on_in_the_usual_groups_alone(ground: Ground, policy, gr
     require("openssl")
     port = ground.serve("none", policy=policy)
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-groups", group]
-    done = subprocess.run(command, input=b"", capture_output=True, timeout=30)
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=60)
     assert (b"Cipher is (NONE)" not in done.stdout) is works
 
 

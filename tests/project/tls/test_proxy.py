@@ -178,7 +178,7 @@ def peer_of(ground) -> tuple[str, int]:
 
 def talk(ground, port: int, header: bytes, *, step: int = 10_000) -> bytes:
     """Send a header in pieces, shake hands behind it, and have something echoed."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as raw:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(header), step):
             raw.sendall(header[start : start + step])
@@ -195,7 +195,7 @@ def echoed(ground, raw: socket.socket) -> bytes:
 
 
 def is_hung_up_on(port: int, data: bytes) -> bool:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as raw:
         try:
             raw.sendall(data)
             return raw.recv(100) == b""
@@ -221,7 +221,7 @@ def test_header_may_come_byte_by_byte(ground, header):
 
 def test_header_and_hello_may_come_in_one_segment(ground):
     port = serve(ground, tls=False)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as raw:
         raw.sendall(GOOD + b"hello")
         assert raw.recv(100) == b"hello"
     assert peer_of(ground) == ALICE
@@ -267,11 +267,11 @@ def test_header_that_does_not_end_runs_into_the_deadline(ground, caplog):
 def test_limit_for_an_address_counts_clients_and_not_their_proxy(ground):
     port = serve(ground, tls=False, max_per_address=1)
     bob = binary(V4, body(("203.0.113.8", 1), FRONT))
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as first:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as first:
         first.sendall(GOOD + b"hello")
         assert first.recv(100) == b"hello"
         assert is_hung_up_on(port, GOOD + b"hello")
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as other:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as other:
             other.sendall(bob + b"hello")
             assert other.recv(100) == b"hello"
 
@@ -279,7 +279,7 @@ def test_limit_for_an_address_counts_clients_and_not_their_proxy(ground):
 @pytest.mark.parametrize("header", [GOOD, GOOD_LINE])
 def test_forged_header_fails_the_handshake_where_none_is_expected(ground, header):
     port = ground.serve("none")
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as raw:
         raw.sendall(header)
         with pytest.raises((ssl.SSLError, ConnectionError)):
             echoed(ground, raw)
@@ -288,6 +288,6 @@ def test_forged_header_fails_the_handshake_where_none_is_expected(ground, header
 
 @pytest.mark.parametrize("header", [GOOD, GOOD_LINE])
 def test_forged_header_is_a_bad_request_where_none_is_expected(serving, header):
-    with socket.create_connection(("127.0.0.1", serving.plain), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", serving.plain), timeout=30) as raw:
         raw.sendall(header + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert raw.recv(1000).startswith(b"HTTP/1.1 400 ")

@@ -44,7 +44,7 @@ def test_plain_connection_has_no_tls_extension(ground):
     import socket
 
     port = ground.serve(tls=False)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         client.sendall(b"x")
         client.recv(1)
         (server,) = ground.ports.connections()

@@ -29,7 +29,7 @@ def environment(tmp_path):
 def manage(environment, *arguments):
     command = [sys.executable, "manage.py", *arguments]
     return subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=180
     )
 
 
@@ -67,7 +67,7 @@ def test_reader_who_has_had_enough_is_no_failure(environment, home):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.stderr == ""
     assert done.stdout.startswith("main | on | ")
@@ -112,11 +112,26 @@ def test_serves_three_endpoints_and_stops_on_ctrl_c(environment, home):
             ["Listening:", "public"],
         ]
         public = int(environment["SIGNET_HTTP_PORT"])
-        with socket.create_connection(("127.0.0.1", public), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", public), timeout=30) as client:
             client.sendall(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert receive_all(client).startswith(b"HTTP/1.1 ")
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
+
+
+def test_watchdog_of_systemd_hears_of_the_process_that_serves(environment, home, tmp_path):
+    notify = str(tmp_path / "notify")
+    told = {**environment, "NOTIFY_SOCKET": notify, "WATCHDOG_USEC": "200000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(notify)
+        manager.settimeout(60)
+        process = subprocess.Popen([sys.executable, "manage.py", "serve"], cwd=REPOSITORY, env=told)
+        try:
+            heard = [manager.recv(100) for _ in range(4)]
+        finally:
+            process.kill()
+            process.wait()
+    assert heard == [b"READY=1", *[b"WATCHDOG=1"] * 3]

@@ -58,7 +58,7 @@ def shown(ground, port, name, version=TLS13, who=None):
     sent."""
     client = ground.world.client(who, version)
     client.check_hostname = False
-    plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=30)
     with client.wrap_socket(plain, server_hostname=name) as connection:
         connection.sendall(b"x")
         assert connection.recv(1) == b"x"
@@ -118,7 +118,7 @@ def test_no_name_resumes_a_session(ground, serve, make, name):
     client.check_hostname = False
     session = None
     for _ in range(3):
-        plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=30)
         with client.wrap_socket(plain, server_hostname=name, session=session) as connection:
             connection.sendall(b"x")
             connection.recv(1)
