@@ -2,13 +2,16 @@
 
 ChatError
 ├── BadRequestError         bad_request
+│   └── HarmfulFileError    bad_request     the virus scanner found something
 ├── UnknownOpError          unknown_op
 ├── NotFoundError           not_found       also: the actor may not know that it exists
 ├── NotAllowedError         not_allowed
 ├── TooLargeError           too_large
 ├── RateLimitedError        rate_limited    carries retry_after
 ├── ClientIdConflictError   client_id_conflict
+├── OffsetError             offset          carries how much of an upload has been received
 └── UnavailableError        unavailable     our fault; try again later
+    └── StorageFullError    unavailable     the disk is full
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ class ChatError(Exception):
 
 class BadRequestError(ChatError):
     code = "bad_request"
+
+
+class HarmfulFileError(BadRequestError):
+    sentence = "This file was not taken: the virus scanner found something in it."
 
 
 class UnknownOpError(ChatError):
@@ -51,8 +58,8 @@ class RateLimitedError(ChatError):
     code = "rate_limited"
     sentence = "That was too fast. Wait a moment."
 
-    def __init__(self, retry_after: float) -> None:
-        super().__init__()
+    def __init__(self, retry_after: float, sentence: str | None = None) -> None:
+        super().__init__(sentence)
         self.retry_after = retry_after
 
 
@@ -61,6 +68,19 @@ class ClientIdConflictError(ChatError):
     sentence = "This client_id stands for another message already."
 
 
+class OffsetError(ChatError):
+    code = "offset"
+    sentence = "The upload goes on elsewhere."
+
+    def __init__(self, received: int) -> None:
+        super().__init__()
+        self.received = received
+
+
 class UnavailableError(ChatError):
     code = "unavailable"
     sentence = "The server could not do this now. Try again in a moment."
+
+
+class StorageFullError(UnavailableError):
+    sentence = "The server has no room for more files. Tell an admin."

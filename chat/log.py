@@ -50,26 +50,32 @@ def append(
     *,
     room: Room,
     type: Event.Type,
-    actor: Identity,
+    actor: Identity | None,
     data: Wire,
     at: dt.datetime,
     about: AbstractUser | None = None,
+    message: Event | None = None,
     client_id: str | None = None,
     author: Membership | None = None,
 ) -> Event:
     """Write the event under the number just taken (`room.last_seq`); announce it after the commit.
 
-    `about` is the person whose membership changes with it, `author` the actor's place if it has
-    been read with its user already.
+    `about` is the person whose membership changes with it, `message` the posted event that it is
+    about, `author` the actor's place if it has been read with its user already. Without an actor
+    it is the server that did it.
     """
+    by = None if author is None else author.user
+    if by is None and actor is not None:
+        by = User.objects.get(pk=actor.user_id)
     event = Event.objects.create(
         room=room,
         seq=room.last_seq,
         type=type,
         at=at,
-        by=author.user if author is not None else User.objects.get(pk=actor.user_id),
+        by=by,
         about_id=about.pk if about is not None else None,
-        certificate_serial=actor.serial,
+        message=message,
+        certificate_serial="" if actor is None else actor.serial,
         client_id=client_id,
         data=data,
     )

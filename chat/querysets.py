@@ -9,10 +9,11 @@ from django.db.models import Q, TextField
 from django.db.models.functions import Cast, Length
 
 if TYPE_CHECKING:
-    from chat.models import Event, Room  # noqa: F401 (querysets come before models)
+    from chat.models import Event, Message, Room  # noqa: F401 (querysets come before models)
 
 
 FRAME = 300  # bytes of an event besides its `data`, about
+WEIGHT = Length(Cast("data", TextField())) + FRAME
 
 
 class RoomQuerySet(models.QuerySet["Room"]):
@@ -27,8 +28,12 @@ class RoomQuerySet(models.QuerySet["Room"]):
 
 class EventQuerySet(models.QuerySet["Event"]):
     def in_room(self, room_id: int) -> EventQuerySet:
-        """With all that the wire form needs."""
-        return self.filter(room_id=room_id).select_related("room", "by")
+        return self.filter(room_id=room_id).with_all()
+
+    def with_all(self) -> EventQuerySet:
+        """With what the wire form needs. Events that are known by their message or id are asked for
+        so and by nothing else: where the room is named too, SQLite walks through all of its log."""
+        return self.select_related("room", "by")
 
     def after(self, seq: int) -> EventQuerySet:
         return self.filter(seq__gt=seq).order_by("seq")
@@ -39,4 +44,13 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def weights(self) -> models.QuerySet[Event, int]:
         """About how many bytes of an answer each takes up; the contents are not loaded."""
-        return self.values_list(Length(Cast("data", TextField())) + FRAME, flat=True)
+        return self.values_list(WEIGHT, flat=True)
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def there(self) -> MessageQuerySet:
+        """Those that still say something."""
+        return self.filter(deleted_at=None, expired_at=None)
+
+    def in_rooms_of(self, user_id: int) -> MessageQuerySet:
+        return self.filter(room__memberships__user_id=user_id)
