@@ -1,6 +1,9 @@
-"""What the serving processes tell of themselves: who is connected, and whose handshake failed."""
+"""What the serving processes tell of themselves: who is connected, and whose handshake failed; and
+what they have made for whoever runs the console."""
 
 from __future__ import annotations
+
+import uuid
 
 from django.conf import settings
 from django.db import models
@@ -102,3 +105,36 @@ class SignOut(models.Model):
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     at = models.DateTimeField(db_index=True)
+
+
+class Export(models.Model):
+    """What was taken out of the chat for somebody of the console; its file is on one machine."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    subject = models.CharField(
+        max_length=255, help_text="Whose or of which room, as the audit trail names it."
+    )
+    made_by = models.CharField(max_length=150)
+    at = models.DateTimeField(db_index=True)
+    size = models.PositiveBigIntegerField(null=True, help_text="Bytes; none before it is whole.")
+    operation = models.OneToOneField(
+        "pki.Operation", models.SET_NULL, null=True, related_name="+", help_text="That made it."
+    )
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.called}, {self.at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_of_room(self) -> bool:
+        return self.subject.startswith("room:")
+
+    @property
+    def called(self) -> str:
+        return self.subject.removeprefix("room:")
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.called}-{self.at:%Y%m%d-%H%M%S}.zip"
