@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from chat.protocol import CloseCode, Codec, Frame, Limits, Wire, size
 from chat.session import Pace
+from chat.standing import Terms
 from pki.identity import Identity
 
 Message = dict[str, Any]
@@ -45,8 +46,10 @@ class Connection:
         self.limits = limits
         self.pace: Pace  # set when the hub admits it
         self.positions: dict[int, int] = {}  # room → last number sent
+        self.told: dict[int, Terms] = {}  # room → what the peer was told of it
         self.is_open = False
         self.is_closed = False
+        self.presence = "active"  # or "away", as the peer says
         self.is_stale = False  # something happened to the person's rooms before it was open
         self._transmit = transmit
         self._backlog = backlog

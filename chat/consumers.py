@@ -12,14 +12,15 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import timezone
 
-from chat import hub, log, protocol, services
+from chat import hub, log, protocol, rooms
 from chat.connection import Connection
 from chat.denial import deny
 from chat.dispatch import perform
 from chat.errors import ChatError, UnavailableError
 from chat.protocol import IDENTITY_CLOSES, CloseCode, Codec, Frame, Limits, Wire
+from chat.requests import Request
 from chat.session import Close, Perform, Session
-from chat.standing import Standing, standings
+from chat.standing import Standing, standings, with_mentions
 from pki.identity import Identity, IdentityError, recheck
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class ChatConsumer(SocketConsumer):
             else:
                 await connection.reply(effect.frame)
 
-    async def perform(self, connection: Connection, request: protocol.Request) -> None:
+    async def perform(self, connection: Connection, request: Request) -> None:
         try:
             result = await database_sync_to_async(_perform)(
                 connection.identity, request, connection.key
@@ -174,11 +175,11 @@ class EchoConsumer(SocketConsumer):
 def _open(proven: Identity) -> tuple[Identity, list[Standing], str]:
     at = timezone.now()
     identity = recheck(proven, at=at)
-    services.join_default_rooms(actor=identity, at=at)
-    return identity, standings([identity.user_id]), log.epoch()
+    rooms.join_default_rooms(actor=identity, at=at)
+    return identity, with_mentions(standings([identity.user_id])), log.epoch()
 
 
-def _perform(proven: Identity, request: protocol.Request, connection: str) -> Wire:
+def _perform(proven: Identity, request: Request, connection: str) -> Wire:
     at = timezone.now()
     identity = recheck(proven, at=at)
     return perform(request, actor=identity, at=at, connection=connection)

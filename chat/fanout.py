@@ -43,16 +43,30 @@ class Note:
 
 
 @dataclass(frozen=True)
-class News:
-    """Rooms with their newest number, people whose memberships changed, notes to pass on.
+class Leases:
+    """Who is there by the connections of one hub: what changed, or (`is_all`) everybody.
 
-    `event` is the event itself; it stays within the process.
+    `asks`: the hub has not heard the others for a while and would like to know theirs.
+    """
+
+    people: tuple[tuple[int, str], ...] = ()
+    is_all: bool = False
+    asks: bool = False
+
+
+@dataclass(frozen=True)
+class News:
+    """Rooms with their newest number, people whose memberships changed, notes to pass on, leases.
+
+    `event` is the event itself; it stays within the process. `origin` is whose leases they are.
     """
 
     rooms: tuple[tuple[int, int], ...] = ()
     people: tuple[int, ...] = ()
     notes: tuple[Note, ...] = ()
+    leases: Leases | None = None
     event: Event | None = None
+    origin: str = ""
 
 
 class Listener(Protocol):
@@ -117,6 +131,8 @@ class Line:
 
     def put(self, news: News) -> None:
         """Send soon. What is put while the layer is busy goes together, in one message."""
+        if _layer() is None:
+            return
         self._waiting.append(news)
         if self._sending is None:
             self._sending = asyncio.ensure_future(self._send_waiting())
@@ -195,7 +211,18 @@ def _packed(*many: News, origin: str) -> dict[str, Any]:
         "rooms": [list(pair) for pair in heads.items()],
         "people": sorted({user_id for news in many for user_id in news.people}),
         "notes": [vars(note) for news in many for note in news.notes],
+        "leases": _together([news.leases for news in many if news.leases is not None]),
     }
+
+
+def _together(many: list[Leases]) -> dict[str, Any] | None:
+    """What they come to one after the other."""
+    people: dict[int, str] = {}
+    for leases in many:
+        people = dict(leases.people) if leases.is_all else people | dict(leases.people)
+    is_all, asks = any(one.is_all for one in many), any(one.asks for one in many)
+    together = {"people": [list(pair) for pair in people.items()], "is_all": is_all, "asks": asks}
+    return together if many else None
 
 
 def _unpacked(message: dict[str, Any]) -> News:
@@ -203,4 +230,14 @@ def _unpacked(message: dict[str, Any]) -> News:
         rooms=tuple((room_id, seq) for room_id, seq in message["rooms"]),
         people=tuple(message["people"]),
         notes=tuple(Note(**note) for note in message["notes"]),
+        leases=_leases(message.get("leases")),
+        origin=message["origin"],
     )
+
+
+def _leases(found: dict[str, Any] | None) -> Leases | None:
+    """A process of an older version sends none."""
+    if found is None:
+        return None
+    people = tuple((user_id, state) for user_id, state in found["people"])
+    return Leases(people, is_all=found["is_all"], asks=found["asks"])

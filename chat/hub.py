@@ -1,11 +1,8 @@
 """The hub: all connections of one process (of one event loop), and how the log reaches them.
 
-What always holds:
-  1. a connection gets the events of a room in their order, each once and without holes, beginning
-     after the number that it was told with the room;
-  2. after the event by which somebody leaves a room, nothing of it reaches their connections;
-  3. one query reads new events for all connections, and each event is encoded once per subprotocol;
-  4. news may be lost: every heartbeat reads heads, memberships and identities from the database.
+What always holds, besides what delivery.py promises:
+  1. nobody stays whose identity could not be looked at twice in a row;
+  2. news may be lost: every heartbeat reads heads, memberships and identities from the database.
 One slow reader must not hold up the others: a push that would have to wait ends its connection.
 """
 
@@ -15,46 +12,28 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
-from django.utils import timezone
 
 from chat import fanout
+from chat.company import Company
 from chat.connection import Connection, Letters
-from chat.models import Event
-from chat.protocol import IDENTITY_CLOSES, CloseCode, push
+from chat.delivery import Delivery
+from chat.protocol import CloseCode, push
+from chat.recheck import Recheck
 from chat.session import Bucket, Pace, person_bucket
-from chat.standing import Standing, standings
-from pki.identity import Identity, IdentityError, refusals
+from chat.standing import Standing, standings, with_mentions
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT: float = 25  # seconds
-BATCH = 200  # events read at once
 CATCH_UP = 100  # events a connection gets of a room that it comes into late
+INSISTING = 2.0  # seconds until what was cancelled and still runs is cancelled again
 REREADS = 5  # while memberships change faster than they are read
 FAILURES = 2  # heartbeats in a row that may fail before everybody is sent away
-
-
-class RoomFeed:
-    """A room in which somebody here is: up to where it was read, and what is known beyond."""
-
-    def __init__(self, room_id: int, slug: str, head: int) -> None:
-        self.room_id = room_id
-        self.slug = slug
-        self.head = head  # everybody here has been sent everything up to this number
-        self.wanted = head
-        self.connections: set[Connection] = set()
-        self.fresh: dict[int, Event] = {}  # events that were announced within this process
-        self.pumping: asyncio.Task[None] | None = None
-
-    def take_fresh(self) -> list[Event]:
-        taken: list[Event] = []
-        while (event := self.fresh.pop(self.head + 1 + len(taken), None)) is not None:
-            taken.append(event)
-        return taken
 
 
 class TooManyConnectionsError(Exception):
@@ -73,13 +52,15 @@ class Hub:
         self.clock = clock
         self.line = fanout.Line()
         self.people: dict[int, set[Connection]] = defaultdict(set)
-        self.rooms: dict[int, RoomFeed] = {}
+        self.delivery = Delivery(self)
+        self.rooms = self.delivery.rooms
+        self.company = Company(self)
+        self.recheck = Recheck(self)
         self._buckets: dict[int, Bucket] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._settling = asyncio.Lock()
         self._turn = 0  # rises with every change of memberships that is heard of
         self._unsettled: set[int] = set()
-        self._rechecking = False
         self._failures = 0
 
     # --- Connections come and go ---
@@ -107,20 +88,22 @@ class Hub:
             return
         connection.is_open = True
         for standing in rooms:
-            self._subscribe(connection, standing, position=standing.head)
+            self.delivery.subscribe(connection, standing, position=standing.head)
+        self.company.welcome(connection, list(connection.positions))
         if connection.is_stale:
-            self._spawn(self.settle([connection.identity.user_id]))
+            self.spawn(self.settle([connection.identity.user_id]))
 
     def remove(self, connection: Connection) -> None:
         """Forget the connection."""
         connection.is_closed = True
         for room_id in list(connection.positions):
-            self._unsubscribe(connection, room_id)
+            self.delivery.unsubscribe(connection, room_id)
         user_id = connection.identity.user_id
         if connection in self.people.get(user_id, ()):
             self.people[user_id].remove(connection)
             if not self.people[user_id]:
                 del self.people[user_id]
+            self.company.look_at(user_id)
             if not self.people:
                 self._stop()
 
@@ -142,13 +125,23 @@ class Hub:
     def hear(self, news: fanout.News) -> None:
         """Act on news, in tasks of its own; what is not known here concerns nobody here."""
         for room_id, seq in news.rooms:
-            self._wake(room_id, seq, news.event)
+            self.delivery.wake(room_id, seq, news.event)
         people = [user_id for user_id in news.people if user_id in self.people]
         if people:
             self._turn += 1
-            self._settle_later(people)
+            self.settle_later(people)
+        self.company.replace(news.people)
+        if news.leases is not None:
+            self.company.hear(news.leases, origin=news.origin)
         for note in news.notes:
-            self._spawn(self._pass_on(note))
+            self.spawn(self._pass_on(note))
+
+    def hear_presence(self, *, user_id: int, key: str, state: str) -> None:
+        """The peer of this connection says whether somebody sits there."""
+        for connection in self.people.get(user_id, ()):
+            if connection.key == key and connection.presence != state:
+                connection.presence = state
+                self.company.look_at(user_id)
 
     async def _pass_on(self, note: fanout.Note) -> None:
         letters = Letters(note.frame)
@@ -158,78 +151,13 @@ class Hub:
                 or connection.identity.user_id == note.but_user
             )
             if connection.is_open and not is_left_out:
-                await self._push(connection, letters)
+                await self.send(connection, letters)
 
     def _reached_by(self, note: fanout.Note) -> list[Connection]:
         if note.user_id is not None:
             return list(self.people.get(note.user_id, ()))
         feed = self.rooms.get(note.room_id) if note.room_id is not None else None
         return list(feed.connections) if feed is not None else []
-
-    # --- Events of a room ---
-
-    def _wake(self, room_id: int, seq: int, event: Event | None = None) -> None:
-        feed = self.rooms.get(room_id)
-        if feed is None or seq <= feed.head:
-            return
-        feed.wanted = max(feed.wanted, seq)
-        if event is not None:
-            feed.fresh[event.seq] = event
-        if feed.pumping is None:
-            feed.pumping = self._spawn(self._pump(feed))
-
-    async def _pump(self, feed: RoomFeed) -> None:
-        """Deliver until everything wanted is out."""
-        try:
-            while feed.connections and feed.head < feed.wanted:
-                head, wanted = feed.head, feed.wanted
-                events = feed.take_fresh() or await _events_after(feed.room_id, head)
-                if feed.head != head:
-                    continue  # somebody came in further back while the events were read
-                if not events:
-                    if feed.wanted == wanted:
-                        break  # announced but not to be seen: the next heartbeat looks again
-                    continue
-                feed.head = events[-1].seq
-                for event in events:
-                    await self._deliver(feed, event)
-        finally:
-            feed.pumping = None
-            feed.wanted = feed.head
-            feed.fresh.clear()
-
-    async def _deliver(self, feed: RoomFeed, event: Event) -> None:
-        letters = Letters(event.wire)
-        leaver = event.about_id if event.type == Event.Type.MEMBER_LEFT else None
-        for connection in list(feed.connections):
-            # Who was sent it already is ahead; who came in further back gets it in their turn.
-            if connection.positions.get(feed.room_id) != event.seq - 1:
-                continue
-            connection.positions[feed.room_id] = event.seq
-            if connection.identity.user_id == leaver:
-                self._unsubscribe(connection, feed.room_id)
-            await self._push(connection, letters)
-        if leaver is not None:
-            self._settle_later([leaver])  # they may come back further on
-
-    def _subscribe(self, connection: Connection, standing: Standing, *, position: int) -> None:
-        feed = self.rooms.get(standing.room_id)
-        if feed is None:
-            feed = RoomFeed(standing.room_id, standing.slug, position)
-            self.rooms[standing.room_id] = feed
-        connection.positions[standing.room_id] = position
-        feed.connections.add(connection)
-        newest = max(feed.head, feed.wanted, standing.head)
-        feed.head = min(feed.head, position)
-        self._wake(standing.room_id, newest)
-
-    def _unsubscribe(self, connection: Connection, room_id: int) -> None:
-        connection.positions.pop(room_id, None)
-        feed = self.rooms.get(room_id)
-        if feed is not None:
-            feed.connections.discard(connection)
-            if not feed.connections:
-                del self.rooms[room_id]
 
     # --- Who is in which room ---
 
@@ -244,6 +172,9 @@ class Hub:
             for user_id in people:
                 for connection in list(self.people.get(user_id, ())):
                     await self._align(connection, places[user_id])
+                if any(connection.is_open for connection in self.people.get(user_id, ())):
+                    self.company.place(user_id, places[user_id])
+            await self._tell_terms(people, places)
         return found
 
     async def _standings(self, people: set[int]) -> list[Standing]:
@@ -256,14 +187,15 @@ class Hub:
                 break
         return found
 
-    def _settle_later(self, people: Iterable[int]) -> None:
+    def settle_later(self, people: Iterable[int]) -> None:
+        """The same for those who are here, in a task of its own."""
         self._unsettled.update(user_id for user_id in people if user_id in self.people)
         if self._unsettled:
-            self._spawn(self._settle_unsettled())
+            self.spawn(self._settle_unsettled())
 
     async def _settle_unsettled(self) -> None:
         """Settle once what is under way is out: a farewell goes to who leaves, too."""
-        await self._pumped()
+        await self.delivery.done()
         unsettled, self._unsettled = self._unsettled, set()
         if unsettled:  # otherwise another task took them along
             await self.settle(unsettled)
@@ -274,25 +206,46 @@ class Hub:
             return
         for room_id in connection.positions.keys() - places.keys():
             slug = self.rooms[room_id].slug
-            self._unsubscribe(connection, room_id)
-            await self._push(connection, Letters(push("gone", room=slug)))
+            self.delivery.unsubscribe(connection, room_id)
+            await self.send(connection, Letters(push("gone", room=slug)))
         for room_id in places.keys() - connection.positions.keys():
             standing = places[room_id]
             position = max(standing.joined_seq - 1, standing.head - CATCH_UP, 0)
             told = standing._replace(head=position)
-            await self._push(connection, Letters(push("room", **told.wire)))
+            await self.send(connection, Letters(push("room", **told.wire)))
             if not connection.is_closed:
-                self._subscribe(connection, standing, position=position)
+                self.delivery.subscribe(connection, standing, position=position)
+
+    async def _tell_terms(
+        self, people: set[int], places: Mapping[int, Mapping[int, Standing]]
+    ) -> None:
+        """A fresh `room` for each whose terms are not what a connection was told. One query."""
+        changed = [
+            (connection, places[user_id][room_id])
+            for user_id in people
+            for connection in self.people.get(user_id, ())
+            for room_id, terms in connection.told.items()
+            if room_id in places[user_id] and places[user_id][room_id].terms != terms
+        ]
+        counted = await _with_mentions([standing for _, standing in changed]) if changed else ()
+        for (connection, _), standing in zip(changed, counted, strict=True):
+            position = connection.positions.get(standing.room_id)
+            if position is None:
+                continue  # gone while we read
+            connection.told[standing.room_id] = standing.terms
+            told = standing._replace(head=position)
+            await self.send(connection, Letters(push("room", **told.wire)))
 
     # --- Heartbeat ---
 
     async def beat(self) -> None:
         """Look everything up in the database, so that whatever was lost is found."""
-        await self.recheck()
+        await self.recheck.look()
         await self.line.renew()
         found = await self.settle(self.people)
         await self._catch_up(found)
         await self._tell_heads(found)
+        self.company.beat()
         now = self.clock()
         for connection in self._everybody():
             if connection.pace.is_silent(now):
@@ -301,38 +254,11 @@ class Hub:
             if user_id not in self.people:
                 del self._buckets[user_id]
 
-    async def recheck(self) -> None:
-        """Close every connection whose identity is none any more."""
-        everybody = self._everybody()
-        identities = {connection.identity for connection in everybody}
-        refused = await _refusals(identities)
-        for connection in everybody:
-            error = refused.get(connection.identity.sha256)
-            if error is not None:
-                await self.close(connection, IDENTITY_CLOSES[error.code], str(error))
-
-    def recheck_soon(self) -> None:
-        """From any thread: something happened to certificates or accounts."""
-        fanout.call_in(self.loop, self._recheck_soon)
-
-    def _recheck_soon(self) -> None:
-        if self.people and not self._rechecking:
-            self._rechecking = True
-            self._spawn(self._recheck_now())
-
-    async def _recheck_now(self) -> None:
-        self._rechecking = False  # news from here on wants another look
-        await self.recheck()
-
     async def _catch_up(self, found: Iterable[Standing]) -> None:
         heads = {standing.room_id: standing.head for standing in found}
         for room_id, head in heads.items():
-            self._wake(room_id, head)
-        await self._pumped()
-
-    async def _pumped(self) -> None:
-        pumps = [feed.pumping for feed in self.rooms.values() if feed.pumping is not None]
-        await asyncio.gather(*pumps, return_exceptions=True)
+            self.delivery.wake(room_id, head)
+        await self.delivery.done()
 
     async def _tell_heads(self, found: Iterable[Standing]) -> None:
         heads: dict[int, dict[str, int]] = defaultdict(dict)
@@ -342,10 +268,11 @@ class Hub:
             letters = Letters(push("heads", rooms=heads[user_id]))
             for connection in list(connections):
                 if connection.is_open:
-                    await self._push(connection, letters)
+                    await self.send(connection, letters)
 
     async def _missed(self) -> None:
         """News may have been missed: look at everything once."""
+        self.company.renew(asks=True)
         await self._catch_up(await self.settle(self.people))
 
     async def _beat_for_ever(self) -> None:
@@ -369,20 +296,30 @@ class Hub:
 
     def _start(self) -> None:
         fanout.attach(self)
-        self._spawn(self._beat_for_ever())
-        self._spawn(self.line.listen(self.hear, missed=self._missed))
+        self.recheck.begin()
+        self.spawn(self._beat_for_ever())
+        self.spawn(self.recheck.tell_of_certificates())
+        self.spawn(self.line.listen(self.hear, missed=self._missed))
 
     def _stop(self) -> None:
         fanout.detach(self)
-        self._rechecking = False
+        self.company.stop()
         self._unsettled.clear()
         self._failures = 0
         # Also the task that closed the last connection and runs this: it ends at its next pause.
         # A heartbeat that lived on would beat beside the one of whoever comes next.
-        for task in self._tasks:
-            task.cancel()
+        self._end(tuple(self._tasks))
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def _end(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Cancel until they have ended: channels_redis can swallow a cancellation and wait on."""
+        running = [task for task in tasks if not task.done()]
+        for task in running:
+            task.cancel()
+        if running:
+            self.loop.call_later(INSISTING, self._end, running)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Do this beside the rest; it is given up when nobody is here any more."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -396,7 +333,8 @@ class Hub:
     def _everybody(self) -> list[Connection]:
         return [connection for group in self.people.values() for connection in group]
 
-    async def _push(self, connection: Connection, letters: Letters) -> None:
+    async def send(self, connection: Connection, letters: Letters) -> None:
+        """Push to one connection; who cannot be written to is sent away."""
         try:
             await connection.push(letters.for_(connection.codec))
         except Exception:
@@ -423,15 +361,15 @@ def recheck_all() -> None:
     """Let every hub of this process look at all identities again. From any thread."""
     for hub in list(_hubs.values()):
         if not hub.loop.is_closed():
-            hub.recheck_soon()
+            hub.recheck.soon()
 
 
-async def _events_after(room_id: int, seq: int) -> list[Event]:
-    def read() -> list[Event]:
-        return list(Event.objects.in_room(room_id).after(seq)[:BATCH])
-
-    events: list[Event] = await database_sync_to_async(read)()
-    return events
+def show_presence(*, user_id: int, connection: str, state: str) -> None:
+    """Whether somebody sits at this connection. From any thread; it is known to its hub alone."""
+    for hub in list(_hubs.values()):
+        if not hub.loop.is_closed():
+            hear = partial(hub.hear_presence, user_id=user_id, key=connection, state=state)
+            fanout.call_in(hub.loop, hear)
 
 
 async def _standings(user_ids: set[int]) -> list[Standing]:
@@ -439,8 +377,6 @@ async def _standings(user_ids: set[int]) -> list[Standing]:
     return found
 
 
-async def _refusals(identities: set[Identity]) -> dict[str, IdentityError]:
-    refused: dict[str, IdentityError] = await database_sync_to_async(refusals)(
-        identities, at=timezone.now()
-    )
-    return refused
+async def _with_mentions(found: list[Standing]) -> list[Standing]:
+    counted: list[Standing] = await database_sync_to_async(with_mentions)(found)
+    return counted

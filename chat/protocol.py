@@ -1,39 +1,29 @@
 """The chat socket, version 1: what goes over the wire. No I/O, no state; protocol.js mirrors it.
 
-A request is one object with `op`, `ref` and exactly the fields of its operation. Whatever else a
-client sends is refused with one error, which carries `ref` wherever one could be read.
+Here are the limits, the close codes, the two codecs and what the server sends; what a client may
+ask for is in requests.py.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import re
-import unicodedata
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, NoReturn
 
 import msgpack
 import orjson
 
-from chat.errors import BadRequestError, ChatError, TooLargeError, UnknownOpError
+from chat.errors import BadRequestError, ChatError
 
 Frame = str | bytes
 Ref = str | int
 Wire = dict[str, Any]
 
 LARGEST = 2**53 - 1  # the last integer that every client can count to
-SLUG = re.compile(r"\A[a-z0-9][a-z0-9-]{0,63}\Z")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Control, format, surrogate, private-use and unassigned characters, separators of lines; and what
-# takes up room without showing anything.
-INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-KINDS = ("public", "private", "direct")
 
 
 # --- Limits and close codes -----------------------------------------------------------------
@@ -184,256 +174,6 @@ def choose(offered: Sequence[str]) -> Codec | None:
     return next((CODECS[name] for name in offered if name in CODECS), None)
 
 
-# --- Fields ---------------------------------------------------------------------------------
-# A check returns the value, or raises a ChatError whose sentence goes on after the field's name.
-
-Check = Callable[[Any, Limits], Any]
-
-
-def text(*, most: int) -> Check:
-    def check(value: Any, _limits: Limits) -> str:
-        if not isinstance(value, str) or not 1 <= len(value) <= most:
-            raise BadRequestError(f"must be a text of 1 to {most} characters")
-        if CONTROL.search(value):
-            raise BadRequestError("must not contain control characters")
-        return value
-
-    return check
-
-
-def is_plain(value: str) -> bool:
-    """Every character shows, and stands where it is written."""
-    return not any(c in FILLERS or unicodedata.category(c) in INVISIBLE for c in value)
-
-
-def title(value: Any, limits: Limits) -> str:
-    name = str(text(most=80)(value.strip() if isinstance(value, str) else value, limits))
-    if not is_plain(name):
-        raise BadRequestError("must not contain invisible characters")
-    return name
-
-
-def slug(value: Any, _limits: Limits) -> str:
-    if not isinstance(value, str) or not SLUG.match(value):
-        raise BadRequestError(
-            "must be 1 to 64 small letters, digits and dashes, beginning with a letter or digit"
-        )
-    return value
-
-
-def body(value: Any, limits: Limits) -> str:
-    if not isinstance(value, str) or not value.strip() or "\x00" in value:
-        raise BadRequestError("must be a text that is not blank")
-    if len(value.encode()) > limits.body_bytes:
-        raise TooLargeError(f"must not be longer than {limits.body_bytes} bytes")
-    return value
-
-
-def number(*, least: int) -> Check:
-    def check(value: Any, _limits: Limits) -> int:
-        if type(value) is not int or not least <= value <= LARGEST:
-            raise BadRequestError(f"must be a whole number, {least} or more")
-        return value
-
-    return check
-
-
-def event_id(value: Any, _limits: Limits) -> str:
-    try:
-        return (
-            str(uuid.UUID(hex=value)) if isinstance(value, str) and len(value) == 36 else _no_id()
-        )
-    except ValueError:
-        return _no_id()
-
-
-def _no_id() -> NoReturn:
-    raise BadRequestError("must be the id of an event")
-
-
-def kind(value: Any, _limits: Limits) -> str:
-    if not isinstance(value, str) or value not in KINDS:
-        raise BadRequestError(f"must be one of {', '.join(KINDS)}")
-    return value
-
-
-def usernames(value: Any, limits: Limits) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > 50:
-        raise BadRequestError("must be a list of at most 50 usernames")
-    return tuple(dict.fromkeys(text(most=64)(name, limits) for name in value))
-
-
-def positions(value: Any, limits: Limits) -> Mapping[str, int]:
-    if not isinstance(value, dict) or len(value) > 200:
-        raise BadRequestError("must map at most 200 rooms to the last number seen")
-    return {room_name(room, limits): last_seq(seq, limits) for room, seq in value.items()}
-
-
-# A room that is looked up may have any name: one that no room can have is simply not found.
-room_name = text(most=64)
-last_seq = number(least=0)
-
-
-def has(check: Check, **default: Any) -> Any:
-    return field(metadata={"check": check}, **default)
-
-
-# --- Requests -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    op: ClassVar[str]
-    ref: Ref
-
-    @property
-    def cost(self) -> int:
-        """Drops of the leaky buckets."""
-        return 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Post(Request):
-    op = "post"
-    room: str = has(room_name)
-    client_id: str = has(text(most=64))
-    body: str = has(body)
-    reply_to: str | None = has(event_id, default=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sync(Request):
-    op = "sync"
-    rooms: Mapping[str, int] = has(positions)
-    limit: int = has(number(least=1), default=LARGEST)
-
-    @property
-    def cost(self) -> int:
-        return max(1, -(-len(self.rooms) // 20))
-
-
-@dataclass(frozen=True, kw_only=True)
-class History(Request):
-    op = "history"
-    room: str = has(room_name)
-    before: int = has(number(least=1))
-    limit: int = has(number(least=1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Read(Request):
-    op = "read"
-    room: str = has(room_name)
-    seq: int = has(last_seq)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Typing(Request):
-    op = "typing"
-    room: str = has(room_name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Create(Request):
-    op = "create"
-    room: str = has(slug)
-    name: str = has(title)
-    kind: str = has(kind)
-    members: tuple[str, ...] = has(usernames, default=())
-
-    @property
-    def cost(self) -> int:
-        return 1 + len(self.members)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Join(Request):
-    op = "join"
-    room: str = has(room_name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leave(Request):
-    op = "leave"
-    room: str = has(room_name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ping(Request):
-    op = "ping"
-
-
-REQUESTS: dict[str, type[Request]] = {
-    kind_.op: kind_ for kind_ in (Post, Sync, History, Read, Typing, Create, Join, Leave, Ping)
-}
-
-
-class UnreadableError(Exception):
-    """A frame that is no request: what to answer, and the `ref` if one could be read."""
-
-    def __init__(self, ref: Ref | None, error: ChatError) -> None:
-        super().__init__(str(error))
-        self.ref = ref
-        self.error = error
-
-
-def parse(frame: Frame, *, codec: Codec, limits: Limits) -> Request:
-    """The request in a frame; raises UnreadableError for everything else."""
-    message = _decode(frame, codec)
-    ref = _ref(message)
-    try:
-        return _request(message, ref, limits)
-    except ChatError as error:
-        raise UnreadableError(ref, error) from None
-
-
-def _decode(frame: Frame, codec: Codec) -> Wire:
-    try:
-        message = codec.decode(frame)
-    except ChatError as error:
-        raise UnreadableError(None, error) from None
-    # Besides ValueError, unpackers let slip whatever a hostile length or nesting provokes.
-    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError):
-        unlike = BadRequestError(f"This frame is not {codec.name.rsplit('.')[-1]}.")
-        raise UnreadableError(None, unlike) from None
-    if not isinstance(message, dict):
-        raise UnreadableError(None, BadRequestError("Send one object in each frame."))
-    return message
-
-
-def _ref(message: Wire) -> Ref | None:
-    ref = message.get("ref")
-    if isinstance(ref, str):
-        return ref if 1 <= len(ref) <= 64 and "\x00" not in ref else None
-    return ref if type(ref) is int and abs(ref) <= LARGEST else None
-
-
-def _request(message: Wire, ref: Ref | None, limits: Limits) -> Request:
-    if ref is None:
-        raise BadRequestError("“ref” must be a text of 1 to 64 characters or a whole number.")
-    op = message.get("op")
-    if not isinstance(op, str):
-        raise BadRequestError("“op” must name an operation.")
-    if op not in REQUESTS:
-        raise UnknownOpError
-    kind_ = REQUESTS[op]
-    checks = {f.name: f for f in fields(kind_) if f.name != "ref"}
-    if unknown := message.keys() - checks.keys() - {"op", "ref"}:
-        raise BadRequestError(f"“{op}” has no field {min(map(repr, unknown))[:40]}.")
-    given = {name: message[name] for name in checks if name in message}
-    for name, f in checks.items():
-        if name not in given and f.default is MISSING:
-            raise BadRequestError(f"“{op}” needs the field “{name}”.")
-    return kind_(ref=ref, **{name: _checked(checks[name], given[name], limits) for name in given})
-
-
-def _checked(f: Any, value: Any, limits: Limits) -> Any:
-    try:
-        return f.metadata["check"](value, limits)
-    except ChatError as error:
-        raise type(error)(f"“{f.name}” {error}.") from None
-
-
 # --- What the server sends ------------------------------------------------------------------
 
 
@@ -454,6 +194,9 @@ def push(ev: str, **values: Any) -> Wire:
 
 def person(user_id: int, username: str, name: str) -> Wire:
     return {"id": user_id, "username": username, "name": name}
+
+
+SERVER = person(0, "", "Signet")  # who did what no person did
 
 
 def moment(at: dt.datetime) -> str:

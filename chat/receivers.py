@@ -10,10 +10,22 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from chat import hub
-from pki.signals import certificate_revoked, trust_changed
+from chat import hub, lookalikes
+from pki.signals import (
+    certificate_issued,
+    certificate_released,
+    certificate_revoked,
+    trust_changed,
+)
 
 
-@receiver([certificate_revoked, trust_changed], dispatch_uid="chat.recheck")
+@receiver([certificate_revoked, certificate_released, trust_changed], dispatch_uid="chat.recheck")
 def recheck_sockets(**_news: Any) -> None:
+    """Who may not be here goes, and the others hear how certificates stand now."""
     hub.recheck_all()
+
+
+@receiver([certificate_issued, trust_changed], dispatch_uid="chat.names")
+def look_at_names_again(**_news: Any) -> None:
+    """Accounts may have come, gone or been renamed."""
+    lookalikes.forget()

@@ -19,17 +19,14 @@ from chat.protocol import (
     Codec,
     Frame,
     Limits,
-    Ping,
     Ref,
-    Request,
-    UnreadableError,
     Wire,
     failure,
-    parse,
     push,
     size,
     success,
 )
+from chat.requests import Ping, Request, UnreadableError, parse
 
 ROUNDING = 1e-9  # drops; who waits exactly as long as told must pass
 FORGIVEN = 0.5  # impatient and bad requests a second that are not held against a client
