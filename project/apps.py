@@ -5,7 +5,13 @@ class ProjectConfig(AppConfig):
     name = "project"
 
     def ready(self) -> None:
+        from chat import attachments, retention
         from pki import upkeep
-        from project import checks, handshakes  # noqa: F401 (registers checks)
+        from project import checks, exports, handshakes  # noqa: F401 (registers checks)
 
         upkeep.DUTIES["forget old failed handshakes"] = lambda at: handshakes.prune(at=at)
+        upkeep.DUTIES["let messages expire"] = lambda at: retention.expire_messages(
+            at=at, most=retention.A_TURN
+        )
+        upkeep.DUTIES["remove files that nobody posted"] = lambda at: attachments.sweep(at)
+        upkeep.DUTIES["remove exports after a week"] = lambda at: exports.prune(at=at)

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
-from chat.models import Room
+from chat.models import Membership, Room
 from pki import (
     addresses,
     authorities,
@@ -80,8 +80,8 @@ def bootstrap(*, hosts: list[str], admin: str, at: dt.datetime) -> Report:
         server = _server_certificate(done, hosts=hosts, at=at)
         store = _truststore(done, root, at=at)
         _endpoints(done, server, store, at=at)
-        _rooms(done)
         person = _admin(done, admin, at=at)
+        _rooms(done, person)
         link = _enrolment_link(person, at=at)
     return Report(
         done=done,
@@ -249,11 +249,13 @@ def _endpoint_rows(server: Certificate, store: TrustStore) -> dict[str, dict[str
     return {name: {"address": address, **row} for name, row in rows.items()}
 
 
-def _rooms(done: list[str]) -> None:
-    _, created = Room.objects.get_or_create(
+def _rooms(done: list[str], admin: User) -> None:
+    """The room that everybody comes into; the admin owns it."""
+    general, created = Room.objects.get_or_create(
         slug="general", defaults={"name": "General", "kind": Room.Kind.PUBLIC, "everyone": True}
     )
     if created:
+        Membership.objects.create(room=general, user=admin, role=Membership.Role.OWNER)
         done.append("made room General")
 
 

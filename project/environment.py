@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -95,6 +97,17 @@ def file(name: str, *, environ: Mapping[str, str] = os.environ) -> Path | None:
     if not Path(value).is_absolute():
         raise ImproperlyConfigured(f"{name}={value!r} must be an absolute path.")
     return Path(value)
+
+
+def command(name: str, *, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The words of a command whose program is there; none where the variable is unset."""
+    try:
+        words = shlex.split(environ.get(name, ""))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} cannot be read: {error}.") from None
+    if words and shutil.which(words[0]) is None:
+        raise ImproperlyConfigured(f"{name}: there is no program {words[0]!r}.")
+    return words
 
 
 def token(

@@ -34,7 +34,10 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
     "Chat": [
         ("chat.Room", "Rooms", "forum"),
         ("chat.Membership", "Members", "groups"),
+        ("chat.Ban", "Bans", "block"),
         ("chat.Event", "Events", "chat"),
+        ("chat.Report", "Reports", "flag"),
+        ("project.Export", "Exports", "archive"),
     ],
 }
 

@@ -69,7 +69,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "project.statics.StaticMiddleware",
     "project.middleware.EndpointMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -111,6 +111,10 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "project.statics.VersionedStorage"},
+}
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_MAX_AGE = 0 if DEBUG else 300
@@ -177,6 +181,13 @@ SIGNET_BODY_BYTES = environment.number("SIGNET_BODY_BYTES", default=256 * 1024, 
 SIGNET_IDLE_SECONDS = environment.number("SIGNET_IDLE_SECONDS", default=60, most=3600)
 DATA_UPLOAD_MAX_MEMORY_SIZE = SIGNET_BODY_BYTES  # the endpoint refuses more before it is read
 
+# --- Files that people attach ---------------------------------------------------------------
+SIGNET_UPLOAD_BYTES = environment.number(
+    "SIGNET_UPLOAD_BYTES", default=25 * 1024**2, most=64 * 1024**3
+)
+SIGNET_UPLOAD_QUOTA = environment.number("SIGNET_UPLOAD_QUOTA", default=1024**3, most=2**50)
+SIGNET_SCAN_COMMAND = environment.command("SIGNET_SCAN_COMMAND")
+
 # --- Monitoring -----------------------------------------------------------------------------
 # Who reads /metrics without a certificate of somebody who uses the console.
 SIGNET_METRICS_FROM = environment.networks("SIGNET_METRICS_FROM", default="127.0.0.0/8,::1")
@@ -221,11 +232,19 @@ CONTENT_SECURITY_POLICY = {
         "form-action": [SELF],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
+        # Text becomes markup in one place alone (chat/static/chat/trusted.js).
+        "require-trusted-types-for": ["'script'"],
+        "trusted-types": ["signet"],
     }
 }
-# The console's theme evaluates the expressions in its attributes (Alpine) and sets inline styles;
-# inline script stays forbidden there too.
-CONSOLE_CSP = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
+# The console's theme evaluates the expressions in its attributes (Alpine), sets inline styles and
+# makes markup of text; inline script stays forbidden there too.
+CONSOLE_CSP = {
+    "script-src": [SELF, UNSAFE_EVAL],
+    "style-src": [SELF, UNSAFE_INLINE],
+    "require-trusted-types-for": None,
+    "trusted-types": None,
+}
 
 # --- Console --------------------------------------------------------------------------------
 UNFOLD = {
@@ -241,7 +260,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": False,
     "BORDER_RADIUS": "8px",
-    "DASHBOARD_CALLBACK": "pki.dashboard.fill",
+    "DASHBOARD_CALLBACK": "project.admin.dashboard.fill",
     "STYLES": [lambda request: static("pki/console.css")],
     "SCRIPTS": [lambda request: static("pki/console.js")],
     "SIDEBAR": {"show_search": False, "navigation": "project.navigation.sidebar"},
