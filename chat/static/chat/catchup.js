@@ -6,6 +6,9 @@ const READ_AFTER_MS = 400;
 const SYNC_ROOMS = 20;
 const SYNC_LIMIT = 200;
 const HISTORY_LIMIT = 50;
+const SCROLLED_LIMIT = 25; // so that what scrolling brings is drawn within a few frames
+const AROUND = HISTORY_LIMIT / 2; // events after a message that is gone to
+const MOST_PAGES = 8; // where long messages make short pages
 
 export class CatchUp {
   #client;
@@ -14,6 +17,7 @@ export class CatchUp {
   #loading = new Set();
   #marks = new Map(); // room → the highest `read` the server knows
   #reading = false;
+  #learning = false;
 
   constructor({ client, clock }) {
     this.#client = client;
@@ -25,6 +29,7 @@ export class CatchUp {
     if (!connection.isOpen) return;
     this.#sync(state);
     if (room && store.needsHistory(room)) this.history();
+    if (room) this.#learnQuotes(room);
     if (room) this.#sendRead(room.slug);
   }
 
@@ -49,17 +54,77 @@ export class CatchUp {
     if (this.#client.state !== before) this.pursue();
   }
 
-  /** The page before the first event of the open room. */
+  // --- The past -------------------------------------------------------------------------------------
+
+  /** The page before the first event on screen. */
   async history() {
-    const { room, connection } = this.#client;
-    if (!room || !connection.isOpen || this.#loading.has(room.slug)) return;
-    this.#loading.add(room.slug);
-    const { slug, first: before } = room;
-    const answer = await this.#client.ask("history", { room: slug, before, limit: HISTORY_LIMIT });
+    const { room } = this.#client;
+    if (!room) return;
+    const limit = room.window || room.asked ? SCROLLED_LIMIT : HISTORY_LIMIT;
+    await this.#load(room.slug, () => this.#before(room.slug, store.shown(room).first, limit));
+  }
+
+  /** The page after the last event on screen, where that is not the newest part of the log. */
+  async newer() {
+    const { room } = this.#client;
+    if (!room?.window) return;
+    const { last } = room.window;
+    await this.#load(room.slug, () => this.#reaching(room.slug, last + SCROLLED_LIMIT + 1, last + 1));
+  }
+
+  /** Events on both sides of a number; null where there is no answer. */
+  async around(slug, seq) {
+    return this.#reaching(slug, seq + AROUND + 1, Math.max(1, seq - 1));
+  }
+
+  /** One request for a room at a time: scrolling asks again and again. */
+  async #load(slug, ask) {
+    if (!this.#client.connection.isOpen || this.#loading.has(slug)) return;
+    this.#loading.add(slug);
+    const answer = await ask();
     this.#loading.delete(slug);
-    if (answer === null) return;
-    const { events, more } = answer;
-    this.#client.dispatch({ type: "history", room: slug, events, more });
+    if (answer !== null) this.#client.dispatch({ type: "history", room: slug, ...answer });
+    this.pursue();
+  }
+
+  async #before(room, before, limit = HISTORY_LIMIT) {
+    const answer = await this.#client.ask("history", { room, before, limit });
+    return answer && { events: answer.events, later: answer.later ?? [], more: answer.more };
+  }
+
+  /** The events before a number, down to another: a page of long messages holds few of them. */
+  async #reaching(slug, before, wanted) {
+    let whole = await this.#before(slug, before);
+    for (let pages = 1; whole && pages < MOST_PAGES; pages += 1) {
+      const first = whole.events[0]?.seq ?? wanted;
+      if (first <= wanted) break;
+      const page = await this.#before(slug, first, Math.min(HISTORY_LIMIT, first - wanted));
+      if (page === null) return null;
+      whole = {
+        events: [...page.events, ...whole.events],
+        later: [...page.later, ...whole.later],
+        more: page.more,
+      };
+    }
+    return whole;
+  }
+
+  /** What is quoted on screen and lies elsewhere, one after the other. */
+  async #learnQuotes(room) {
+    const [wanted] = store.unknownQuotes(room);
+    if (!wanted || this.#learning) return;
+    this.#learning = true;
+    await this.learn(room.slug, wanted);
+    this.#learning = false;
+    if (this.#client.room) this.#learnQuotes(this.#client.room);
+  }
+
+  /** Gets to know one message, wherever in the log it is. */
+  async learn(slug, wanted) {
+    const answer = await this.#client.attempt("thread", { room: slug, message: wanted });
+    if (answer.refusal?.passing) return;
+    const { events = [], later = [] } = answer;
+    this.#client.dispatch({ type: "learned", room: slug, wanted, events, later });
   }
 
   // --- Reading ----------------------------------------------------------------------------------------

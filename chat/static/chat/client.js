@@ -12,12 +12,15 @@ export class Client {
   #on;
   #clock;
   #wasOpen = false;
+  #sought = null; // the room in which the first unread message is being looked for
+  #wanted = null; // a message to go to as soon as there is a connection
 
   /**
    * @param {object} o
    * @param {string} o.url
    * @param {string} o.user   whose unsent messages lie in the storage
-   * @param {object} o.on     changed(), ready(), arrived(event), stopped(verdict), failing(times)
+   * @param {object} o.on     changed(), ready(), arrived(event), stopped(verdict), failing(times),
+   *   presence({people}), certificate({serial, state, at})
    */
   constructor({ url, user, storage, on, clock = systemClock, WebSocket = globalThis.WebSocket }) {
     this.#on = on;
@@ -27,6 +30,15 @@ export class Client {
     this.connection = new Connection({ url, on: this.#hear(), clock, WebSocket });
     this.outbox = new Outbox({ storage, user, on: this.#echo(), clock, send: (post) => this.#post(post) });
     this.catchUp = new CatchUp({ client: this, clock });
+  }
+
+  /** What the page came with, in the shapes of the wire: rooms, and the end of the open one's log. */
+  seed({ log, ...ready }) {
+    this.dispatch({ type: "ready", ready });
+    if (log === null) return;
+    this.dispatch({ type: "sync", rooms: log.sync.rooms });
+    this.dispatch({ type: "history", ...log.history });
+    this.#resumeReading();
   }
 
   start() {
@@ -49,15 +61,132 @@ export class Client {
     }
   }
 
+  /** The answer, or {refusal} where the server said no. */
+  async attempt(op, fields) {
+    return this.connection.request(op, fields).catch((refusal) => ({ refusal }));
+  }
+
+  /** The answer; raises the Refusal that says why not. */
+  request(op, fields) {
+    return this.connection.request(op, fields);
+  }
+
   get room() {
     return store.roomOf(this.state, this.state.open);
   }
 
   // --- What the person does -------------------------------------------------------------------------
 
+  /** A room, at the first message that was not read: also where that is far back. */
   open(slug) {
+    const isOther = slug !== this.state.open;
+    this.#wanted = null;
     this.dispatch({ type: "opened", room: slug });
+    if (isOther) this.#resumeReading();
     this.catchUp.pursue();
+  }
+
+  /**
+   * A message of a room by its number, however far back; without a connection, as soon as there is
+   * one. Answers {message, thread} for what is there: for an answer in a thread, `thread` is the
+   * message that it stands under, and that one is gone to. Null where there is nothing.
+   */
+  async goTo(slug, seq) {
+    if (slug !== this.state.open) this.dispatch({ type: "opened", room: slug });
+    if (!this.connection.isOpen || !this.room) {
+      this.#wanted = { slug, seq };
+      return null;
+    }
+    this.#wanted = null;
+    await this.#show(slug, Math.min(seq, Math.max(1, this.room.head)), { isTarget: true });
+    const event = this.room && this.state.open === slug && store.eventAt(this.room, seq);
+    if (!event) return null;
+    const thread = event.data.thread ?? null;
+    if (thread) await this.#showRoot(slug, thread);
+    return { message: event.id, thread };
+  }
+
+  /** Back from far in the past. */
+  toNewest() {
+    this.dispatch({ type: "window.closed", room: this.state.open });
+    this.catchUp.pursue();
+  }
+
+  /** What the page was opened for: a message, or the first unread one of a room far behind. */
+  #resumeReading() {
+    if (this.#wanted && this.connection.isOpen) this.goTo(this.#wanted.slug, this.#wanted.seq);
+    else if (this.room && !this.room.window && store.isFarBehind(this.room)) this.#seek(this.room);
+  }
+
+  /** Nothing counts as seen before the place is found, be it that a connection has to come first. */
+  async #seek({ slug, read }) {
+    this.dispatch({ type: "seeking", room: slug, value: true });
+    if (!this.connection.isOpen || this.#sought === slug) return;
+    this.#sought = slug;
+    await this.#show(slug, read + 1, { isTarget: false });
+    this.#sought = null;
+    if (this.connection.isOpen) this.dispatch({ type: "seeking", room: slug, value: false });
+    this.catchUp.pursue();
+  }
+
+  async #show(slug, seq, { isTarget }) {
+    const isHere = () => this.room?.slug === slug && store.covers(this.room, seq);
+    if (!isHere()) {
+      const page = await this.catchUp.around(slug, seq);
+      if (page === null || this.state.open !== slug) return;
+      const target = isTarget ? seq : null;
+      this.dispatch({ type: "window.opened", room: slug, target, ...page });
+    } else if (isTarget) this.dispatch({ type: "targeted", room: slug, seq });
+  }
+
+  async #showRoot(slug, id) {
+    if (!store.messageOf(this.room, id)) await this.catchUp.learn(slug, id);
+    const root = this.room && store.messageOf(this.room, id);
+    if (root) await this.#show(slug, root.seq, { isTarget: true });
+  }
+
+  /** A quoted message by its id, where its number is not known. */
+  async goToQuoted(slug, id) {
+    if (!store.messageOf(this.room, id)) await this.catchUp.learn(slug, id);
+    const quoted = this.room && store.messageOf(this.room, id);
+    return quoted ? this.goTo(slug, quoted.seq) : null;
+  }
+
+  // --- What is done with a message ----------------------------------------------------------------
+
+  /** Raises the Refusal that says why not. */
+  async react({ room, id }, emoji) {
+    this.learn((await this.request("react", { room, message: id, emoji })).event);
+  }
+
+  async unreact({ room, id }, emoji) {
+    this.learn((await this.request("unreact", { room, message: id, emoji })).event);
+  }
+
+  async pin({ room, id }) {
+    this.learn((await this.request("pin", { room, message: id })).event);
+  }
+
+  async unpin({ room, id }) {
+    this.learn((await this.request("unpin", { room, message: id })).event);
+  }
+
+  async edit({ room, id }, body) {
+    this.learn((await this.request("edit", { room, message: id, body })).event);
+  }
+
+  async remove({ room, id }, reason = "") {
+    const fields = { room, message: id, ...(reason && { reason }) };
+    this.learn((await this.request("delete", fields)).event);
+  }
+
+  async report({ room, id }, reason) {
+    await this.request("report", { room, message: id, reason });
+  }
+
+  /** On this device alone, until the room is read again: the server's mark never goes back. */
+  markUnread({ room, seq }) {
+    this.dispatch({ type: "unread", room, seq });
   }
 
   /** Whether somebody sees the newest message of the open room. */
@@ -67,20 +196,29 @@ export class Client {
     this.catchUp.pursue();
   }
 
+  /** Nothing waits any more, in any room. */
+  readAll() {
+    for (const room of Object.values(this.state.rooms)) {
+      if (room.read >= room.head && store.unread(this.state, room) === 0) continue;
+      this.dispatch({ type: "read", room: room.slug, seq: room.head });
+      this.ask("read", { room: room.slug, seq: room.head });
+    }
+  }
+
   away() {
     this.dispatch({ type: "away" });
   }
 
-  write(body) {
-    return this.outbox.add({ room: this.state.open, body });
+  /** @param {object} post  room, reply_to, thread, attachments, parcel; as the outbox takes them */
+  write(body, post = {}) {
+    return this.outbox.add({ room: this.state.open, ...post, body });
   }
 
   typing() {
     if (this.connection.isOpen) this.ask("typing", { room: this.state.open });
   }
 
-  async create({ room, name, kind, members }) {
-    const fields = members ? { room, name, kind, members } : { room, name, kind };
+  async create(fields) {
     const { event } = await this.connection.request("create", fields);
     this.learn(event);
     return event.room;
@@ -116,6 +254,8 @@ export class Client {
         this.catchUp.pursue();
       },
       gone: ({ room }) => this.dispatch({ type: "room.removed", room }),
+      presence: (told) => this.#on.presence?.(told),
+      certificate: (told) => this.#on.certificate?.(told),
       state: (state) => this.#entered(state),
     };
   }
@@ -126,6 +266,7 @@ export class Client {
     for (const entry of this.outbox.entries) this.dispatch({ type: "echo.added", entry });
     this.#on.ready();
     this.outbox.resume();
+    this.#resumeReading();
     this.catchUp.pursue();
   }
 

@@ -1,99 +1,448 @@
-/** The box one writes in: Enter sends, drafts are kept for each room, and it is never shut. */
+/**
+ * The box one writes in: Enter sends, drafts are kept for each room and thread, and it is never shut
+ * while one may write. It is used twice, for the room and for the thread beside it, and builds its
+ * parts into the form it is given.
+ */
 
-import { setText } from "./dom.js";
+import { parseCommand } from "./commands.js";
+import { build, countWords, nameIn, quoteOf, replyWords } from "./composer_parts.js";
+import { h, icon, setAttribute, setText } from "./dom.js";
+import { callsAll, isMany } from "./mentions.js";
 import { byteLength } from "./protocol.js";
+import { Question } from "./question.js";
+import { WaitLine } from "./slowmode.js";
+import { Suggestions } from "./suggestions.js";
+import { FileRow } from "./tray.js";
 
 const TYPING_EVERY_MS = 3000;
+const IME = 229; // the key code of a key that an input method takes
 
 /** On a touch keyboard Enter means a new line, and the button sends. */
 const touch = matchMedia("(hover: none) and (pointer: coarse)");
 
 export class Composer {
   #form;
-  #box;
-  #count;
-  #storage;
-  #prefix;
+  #parts;
+  #drafts;
   #on;
-  #room = null;
-  #limit = Infinity;
+  #people;
+  #files;
+  #suggestions;
+  #question;
+  #wait;
+  #place = null; // {slug, name, thread, …}: where what is written goes
+  #key = null; // of its draft
+  #reply = null; // {id, author, body}
+  #editing = null;
+  #isBusy = false;
   #typedAt = 0;
 
-  /** @param {object} on  send(body), typing() */
-  constructor({ form, box, count, storage, user, on }) {
+  /**
+   * @param {object} o
+   * @param {HTMLFormElement} o.form  its id names the parts: `<id>-input` is the box
+   * @param {Drafts} o.drafts
+   * @param {object} o.people         members(slug) and called(query), each a Promise that never fails
+   * @param {Function} o.trayOf       (slug, changed) => Tray
+   * @param {Function} o.me           () => the person
+   * @param {object} o.on
+   *   send(post), edit(message, body) => Promise, command(command) => Promise, typing(),
+   *   lastOwn() => message | null, pickEmoji(anchor) => Promise, limitsOf(slug) => Promise of words
+   */
+  constructor({ form, drafts, people, trayOf, me, on }) {
     this.#form = form;
-    this.#box = box;
-    this.#count = count;
-    this.#storage = storage;
-    this.#prefix = `signet.draft.${user}.`;
+    this.#drafts = drafts;
+    this.#people = people;
     this.#on = on;
-    form.addEventListener("submit", (event) => this.#submit(event));
-    box.addEventListener("input", () => this.#changed());
-    box.addEventListener("keydown", (event) => this.#keyed(event));
-    box.enterKeyHint = touch.matches ? "enter" : "send";
+    this.#parts = build(form);
+    this.#listen();
+    this.#watchWidth();
+    const { ask: element, wait: line, waitWords: words, waitCount: count } = this.#parts;
+    this.#files = new FileRow({
+      list: this.#parts.tray,
+      trayOf,
+      on: {
+        changed: (key, attachments) => this.#filesChanged(key, attachments),
+        pressed: () => this.#box.focus({ preventScroll: true }),
+      },
+    });
+    this.#question = new Question({ element, closed: () => this.#box.focus({ preventScroll: true }) });
+    this.#wait = new WaitLine({ line, words, count });
+    this.#suggestions = new Suggestions({
+      box: this.#box,
+      list: this.#parts.suggestions,
+      status: this.#parts.suggested,
+      sources: {
+        members: () => people.members(this.#place.slug),
+        people: people.called,
+        me,
+      },
+      taken: () => this.#changed(),
+    });
   }
 
-  open({ slug, name, limit }) {
-    this.#limit = limit ?? Infinity;
-    this.#box.placeholder = `Message ${name}`;
-    setText(this.#form.querySelector("label"), `Message to ${name}`);
-    if (slug === this.#room) return;
-    this.#room = slug;
-    this.#box.value = this.#storage.get(this.#prefix + slug) ?? "";
-    this.#fit();
+  /**
+   * Where one writes now. Called at every drawing, it does nothing where nothing moved.
+   *
+   * @param {object} place  {slug, name, thread, limit, shut, slow, until}; `shut` is the sentence that
+   *   stands instead of the box, `slow` the seconds between messages, `until` when the next may go
+   */
+  open(place) {
+    const { slug, name, thread = null, shut = "" } = place;
+    const key = thread === null ? slug : `${slug}.${thread}`;
+    const isMoved = key !== this.#key;
+    if (isMoved) this.#leave();
+    this.#place = { limit: Infinity, slow: 0, until: null, ...place, thread };
+    this.#box.placeholder = thread === null ? `Message ${name}` : "Answer in this thread";
+    setText(this.#parts.label, thread === null ? `Message to ${name}` : `Message to the thread in ${name}`);
+    if (isMoved) this.#enter(key);
+    this.#showShut(shut);
+    this.#wait.show(this.#place.slow, this.#place.until);
   }
 
   focus() {
-    if (!touch.matches) this.#box.focus({ preventScroll: true });
+    if (!touch.matches && !this.#parts.body.hidden) this.#box.focus({ preventScroll: true });
+  }
+
+  /** @param {object} message  {id, author, body} */
+  beginReply(message) {
+    if (this.#editing) this.cancel();
+    this.#reply = { id: message.id, author: nameIn(message.author), body: quoteOf(message) };
+    this.#keep();
+    this.#showTask();
+    this.#box.focus({ preventScroll: true });
+  }
+
+  /** What was being written comes back when the edit is over. */
+  beginEdit(message) {
+    this.#keep();
+    this.#editing = message;
+    this.#write(message.body);
+    this.#say("");
+    this.#showTask();
+    this.#box.focus({ preventScroll: true });
+    this.#box.setSelectionRange(message.body.length, message.body.length);
+  }
+
+  /** Gives up the edit, or the reply where there is none. */
+  cancel() {
+    if (this.#isBusy) return;
+    if (this.#editing) this.#endEdit();
+    else this.#reply = null;
+    this.#keep();
+    this.#showTask();
+    this.#box.focus({ preventScroll: true });
+  }
+
+  /** Files from a paste, a drop or the button. */
+  attach(files) {
+    if (this.#editing || this.#parts.body.hidden) return;
+    this.#say(this.#tray.add(files).join(" "));
+    this.#box.focus({ preventScroll: true });
+  }
+
+  /** Where one writes now, as `open` was told. */
+  get place() {
+    return this.#place;
+  }
+
+  get takesFiles() {
+    return this.#key !== null && !this.#parts.body.hidden && !this.#editing;
+  }
+
+  // --- From place to place -----------------------------------------------------------------------------
+
+  get #box() {
+    return this.#parts.box;
+  }
+
+  get #tray() {
+    return this.#files.tray;
+  }
+
+  #leave() {
+    if (this.#key === null) return;
+    this.#suggestions.close();
+    if (this.#editing) this.#endEdit();
+    this.#keep();
+  }
+
+  #enter(key) {
+    this.#key = key;
+    this.#editing = null;
+    this.#typedAt = 0;
+    this.#showBusy(false); // what another room waits for is no reason to wait here
+    const { text, reply, attachments } = this.#drafts.get(key);
+    this.#reply = reply;
+    this.#write(text);
+    this.#say("");
+    this.#question.close();
+    this.#showTask();
+    this.#files.open(key, this.#place.slug, attachments);
+  }
+
+  /** An edit is nobody's draft. */
+  #keep() {
+    if (this.#key === null || this.#editing) return;
+    const { attachments } = this.#tray;
+    this.#drafts.set(this.#key, { text: this.#box.value, reply: this.#reply, attachments });
+  }
+
+  // --- Keys --------------------------------------------------------------------------------------------
+
+  #listen() {
+    const { box, file, attach, emoji, drop } = this.#parts;
+    this.#form.addEventListener("submit", (event) => this.#submit(event));
+    box.addEventListener("input", () => this.#changed());
+    box.addEventListener("keydown", (event) => this.#keyed(event));
+    box.addEventListener("click", () => this.#suggestions.update());
+    box.addEventListener("paste", (event) => this.#pasted(event));
+    box.enterKeyHint = touch.matches ? "enter" : "send";
+    attach.addEventListener("click", () => file.click());
+    file.addEventListener("change", () => {
+      this.attach([...file.files]);
+      file.value = "";
+    });
+    for (const name of ["pointerenter", "focus", "click"]) {
+      attach.addEventListener(name, () => this.#tellLimits(), { once: true });
+    }
+    emoji.addEventListener("click", () => this.#insertEmoji());
+    drop.addEventListener("click", () => this.cancel());
+    this.#form.addEventListener("keydown", (event) => this.#escaped(event));
   }
 
   #keyed(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || touch.matches) return;
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
-    event.preventDefault();
-    this.#form.requestSubmit();
-  }
-
-  #submit(event) {
-    event.preventDefault();
-    const body = this.#box.value.trim();
-    if (!body || byteLength(body) > this.#limit) return;
-    this.#box.value = "";
-    this.#keep();
-    this.#fit();
-    this.#typedAt = 0;
-    this.#box.focus({ preventScroll: true });
-    this.#on.send(body);
-  }
-
-  #changed() {
-    this.#keep();
-    this.#fit();
-    if (this.#box.value.trim() && Date.now() - this.#typedAt > TYPING_EVERY_MS) {
-      this.#typedAt = Date.now();
-      this.#on.typing();
+    if (this.#suggestions.keyed(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+    } else if (this.#sends(event)) {
+      event.preventDefault();
+      this.#form.requestSubmit();
+    } else if (event.key === "ArrowUp" && this.#isBlank && !hasModifier(event)) {
+      const last = this.#on.lastOwn();
+      if (last) {
+        event.preventDefault();
+        this.beginEdit(last);
+      }
     }
   }
 
-  #keep() {
-    const { value } = this.#box;
-    if (value) this.#storage.set(this.#prefix + this.#room, value);
-    else this.#storage.remove(this.#prefix + this.#room);
+  #sends(event) {
+    if (event.key !== "Enter" || event.isComposing || event.keyCode === IME) return false;
+    return !touch.matches && !hasModifier(event);
+  }
+
+  /** Escape takes back the last thing that was begun, one at a time. */
+  #escaped(event) {
+    if (event.key !== "Escape" || event.isComposing) return;
+    if (this.#question.isOpen) this.#question.close();
+    else if (this.#editing || this.#reply) this.cancel();
+    else if (this.#parts.notice.textContent) this.#say("");
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  get #isBlank() {
+    return !this.#box.value && !this.#editing && this.#tray.isEmpty;
+  }
+
+  // --- Sending -----------------------------------------------------------------------------------------
+
+  async #submit(event) {
+    event.preventDefault();
+    if (this.#isBusy || this.#parts.body.hidden) return;
+    const text = this.#box.value.trim();
+    if (byteLength(text) > this.#place.limit) return;
+    this.#say("");
+    this.#suggestions.close();
+    if (this.#editing) return this.#saveEdit(text);
+    const command = parseCommand(text);
+    if (command.name === "wrong") return this.#say(command.sentence);
+    if (command.name !== "post") return this.#obey(command);
+    if (!command.body && this.#tray.isEmpty) return;
+    if (!callsAll(command.body)) return this.#send(command.body);
+    const { value: isMeant } = await this.#busy(() => this.#mayCall(command.body));
+    if (isMeant) this.#send(command.body);
+  }
+
+  #send(body) {
+    const { slug: room, thread } = this.#place;
+    const { attachments, parcel } = this.#tray.take();
+    const reply_to = this.#reply?.id ?? null;
+    this.#clear();
+    this.#on.send({ room, body, reply_to, thread, attachments, parcel });
+  }
+
+  #clear() {
+    this.#reply = null;
+    this.#typedAt = 0;
+    this.#question.close();
+    this.#write("");
+    this.#keep();
+    this.#showTask();
+    this.#box.focus({ preventScroll: true });
+  }
+
+  async #obey(command) {
+    const key = this.#key;
+    const said = await this.#busy(() => this.#on.command(command));
+    if (key !== this.#key) return;
+    if (said.error) this.#say(said.error);
+    else {
+      this.#write("");
+      this.#keep();
+      this.#say(said.value ?? "");
+    }
+  }
+
+  async #saveEdit(body) {
+    const message = this.#editing;
+    if (!body) return this.#say("An edit cannot be empty. Delete the message instead.");
+    if (body === message.body.trim()) return this.cancel();
+    const { error } = await this.#busy(() => this.#on.edit(message, body));
+    if (this.#editing !== message) return;
+    if (error) this.#say(`Not saved. ${error}`);
+    else this.cancel();
+  }
+
+  /** One thing at a time; the box can be read meanwhile and keeps its text. */
+  async #busy(action) {
+    this.#showBusy(true);
+    try {
+      return { value: await action() };
+    } catch (error) {
+      return { error: error.message };
+    } finally {
+      this.#showBusy(false);
+    }
+  }
+
+  #showBusy(value) {
+    this.#isBusy = value;
+    this.#box.readOnly = value;
+    setAttribute(this.#form, "aria-busy", value ? "true" : null);
+  }
+
+  /** A word to everybody of a large room is asked about first; the room may be gone meanwhile. */
+  async #mayCall(body) {
+    const key = this.#key;
+    const members = await this.#people.members(this.#place.slug);
+    if (key !== this.#key) return false;
+    if (!isMany(members.length)) return true;
+    this.#askAll(body, members.length);
+    return false;
+  }
+
+  #askAll(body, count) {
+    this.#question.ask({
+      words: `@all tells all ${count} people in ${this.#place.name}. Send it?`,
+      verb: "Send to all",
+      then: () => this.#send(body),
+    });
+  }
+
+  // --- What shows ----------------------------------------------------------------------------------------
+
+  #changed() {
+    this.#say("");
+    this.#keep();
+    this.#fit();
+    this.#question.close();
+    this.#suggestions.update();
+    if (this.#editing || !this.#box.value.trim()) return;
+    if (Date.now() - this.#typedAt <= TYPING_EVERY_MS) return;
+    this.#typedAt = Date.now();
+    this.#on.typing(this.#place);
+  }
+
+  #write(text) {
+    this.#box.value = text;
+    this.#fit();
+  }
+
+  #endEdit() {
+    this.#editing = null;
+    this.#write(this.#drafts.get(this.#key).text);
+  }
+
+  async #insertEmoji() {
+    const emoji = await this.#on.pickEmoji(this.#parts.emoji);
+    this.#box.focus({ preventScroll: true });
+    if (!emoji) return;
+    this.#box.setRangeText(emoji, this.#box.selectionStart, this.#box.selectionEnd, "end");
+    this.#changed();
+  }
+
+  #pasted(event) {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length === 0 || this.#editing) return;
+    event.preventDefault();
+    this.attach(files);
+  }
+
+  #say(sentence) {
+    setText(this.#parts.notice, sentence);
+    this.#parts.notice.hidden = !sentence;
   }
 
   /** Grows with its text up to what the style sheet allows, and counts near the limit. */
   #fit() {
     this.#box.style.blockSize = "auto";
     this.#box.style.blockSize = `${this.#box.scrollHeight}px`;
-    const left = this.#limit - byteLength(this.#box.value.trim());
-    const isNear = left < this.#limit / 5;
-    this.#count.hidden = !isNear;
-    if (isNear) setText(this.#count, countWords(left));
+    const limit = this.#place?.limit ?? Infinity;
+    const left = limit - byteLength(this.#box.value.trim());
+    const isNear = left < limit / 5;
+    this.#parts.count.hidden = !isNear;
+    if (isNear) setText(this.#parts.count, countWords(left));
     this.#form.classList.toggle("is-too-long", left < 0);
     this.#box.setAttribute("aria-invalid", String(left < 0));
   }
+
+  /** Lines break elsewhere in a box of another width. */
+  #watchWidth() {
+    let width = 0;
+    new ResizeObserver(([{ contentRect }]) => {
+      if (contentRect.width !== width) this.#fit();
+      width = contentRect.width;
+    }).observe(this.#box);
+  }
+
+  /** The chip above the box: what is answered, or that something is edited. */
+  #showTask() {
+    const { task, taskWords, taskIcon, drop, send } = this.#parts;
+    const label = this.#editing ? "Save" : "Send";
+    task.hidden = !this.#editing && !this.#reply;
+    this.#form.classList.toggle("is-editing", Boolean(this.#editing));
+    setAttribute(send, "aria-label", label);
+    send.title = label;
+    setAttribute(drop, "aria-label", this.#editing ? "Stop editing" : "Do not answer this");
+    taskIcon.replaceChildren(icon(this.#editing ? "edit" : "reply"));
+    if (this.#editing) taskWords.replaceChildren(h("b", {}, "Editing your message"));
+    else if (this.#reply) taskWords.replaceChildren(...replyWords(this.#reply));
+  }
+
+  #showShut(sentence) {
+    const { body, shut } = this.#parts;
+    if (body.hidden === Boolean(sentence) && shut.textContent === sentence) return;
+    body.hidden = Boolean(sentence);
+    shut.hidden = !sentence;
+    setText(shut, sentence);
+    this.#fit();
+  }
+
+  // --- Files ---------------------------------------------------------------------------------------------
+
+  async #tellLimits() {
+    const words = await this.#on.limitsOf(this.#place.slug);
+    if (words) this.#parts.attach.title = `Attach files. ${words}.`;
+  }
+
+  /** The files of a draft that is not open go on, too. */
+  #filesChanged(key, attachments) {
+    this.#drafts.set(key, { ...this.#drafts.get(key), attachments });
+  }
 }
 
-function countWords(left) {
-  return left >= 0 ? `${left} left` : `${-left} too many: please shorten it or send it in parts`;
+function hasModifier({ shiftKey, ctrlKey, altKey, metaKey }) {
+  return shiftKey || ctrlKey || altKey || metaKey;
 }

@@ -1,8 +1,11 @@
-/** The dialogs: make a room, join one, leave one, the keys. Each sends, waits, and says what is wrong. */
+/** The dialogs: make a room, be asked whether one is sure. Each sends, waits, and says what is wrong. */
 
 import { setText } from "./dom.js";
+import { PeopleField } from "./people_field.js";
+import { nameOf } from "./store.js";
 
 const SLUG = /^[a-z0-9][a-z0-9-]{0,63}$/;
+const LONGEST_READABLE = 50;
 
 /** "Été 2026!" → "ete-2026" */
 function slugFrom(name) {
@@ -23,6 +26,28 @@ export function slugFromAnything(text) {
 
 function isSlug(text) {
   return SLUG.test(text);
+}
+
+/**
+ * The request for the room of oneself and these people. Should there be one already, the server
+ * answers with that; the tail keeps strangers with like names apart.
+ */
+export function directRoom(me, people, tail = randomTail()) {
+  const usernames = people.map((person) => person.username);
+  const everybody = [me.username, ...usernames].sort();
+  const readable = slugFrom(["dm", ...everybody].join("-")).slice(0, LONGEST_READABLE);
+  return {
+    room: `${readable.replace(/-+$/, "")}-${tail}`,
+    name: [...people, me].map(nameOf).join(", ").slice(0, 80),
+    kind: "direct",
+    members: usernames,
+  };
+}
+
+function randomTail() {
+  return [...crypto.getRandomValues(new Uint8Array(4))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
 }
 
 /** One `<dialog>` with a form, an error line and a way out. */
@@ -73,11 +98,55 @@ export class FormDialog {
   }
 }
 
+/** Asks before what cannot be taken back, with a reason where one is wanted. */
+export class Confirmation {
+  #dialog;
+  #form;
+  #asking;
+  #submit = null;
+
+  constructor(dialog) {
+    this.#dialog = dialog;
+    this.#form = dialog.querySelector("form");
+    this.#asking = new FormDialog(dialog, (form) => this.#submit(form.elements.reason.value.trim()));
+  }
+
+  /**
+   * @param {object} question
+   * @param {string} question.title
+   * @param {string} question.words   what happens then
+   * @param {string} question.verb    on the button that does it
+   * @param {object} [question.reason]  {label, needed}
+   * @param {Function} question.submit  (reason) => Promise; what it refuses is shown here
+   */
+  ask({ title, words, verb, reason = null, stay = "Cancel", submit }) {
+    this.#submit = async (said) => {
+      if (reason?.needed && !said) throw new Error("Give a reason: the others in the room see it.");
+      await submit(said);
+    };
+    this.#asking.open();
+    setText(this.#dialog.querySelector("h2"), title);
+    setText(this.#dialog.querySelector(".dialog-words"), words);
+    setText(this.#form.querySelector("[type=submit]"), verb);
+    setText(this.#form.querySelector("[data-action=cancel]"), stay);
+    const field = this.#form.querySelector(".field");
+    field.hidden = !reason;
+    setText(field.querySelector("label"), reason?.label ?? "");
+    (reason ? this.#form.elements.reason : this.#form.querySelector("[data-action=cancel]")).focus();
+  }
+}
+
 /** The form for a new room: its address follows its name until somebody writes one. */
 export class CreateForm {
-  constructor(form, { me }) {
+  /** @param {Function} o.askPeople  (query) => Promise of people */
+  constructor(form, { me, askPeople }) {
     this.form = form;
     this.me = me;
+    this.people = new PeopleField({
+      root: form.querySelector(".people-field"),
+      ask: askPeople,
+      leaveOut: (person) => person.id === me.id,
+    });
     form.elements.name.addEventListener("input", () => this.#follow());
     form.elements.room.addEventListener("input", () => (this.isOwnSlug = true));
     form.addEventListener("change", () => this.#kindChanged());
@@ -86,21 +155,24 @@ export class CreateForm {
 
   /** The fields of the request, or an Error that says what to change. */
   read() {
-    const { name, room, kind, members } = this.form.elements;
-    const people = members.value.split(/[\s,]+/).filter(Boolean);
+    const { name, room, kind, description } = this.form.elements;
+    if (this.people.unfinished && kind.value !== "public") {
+      throw new Error(`“${this.people.unfinished}” is nobody yet: choose somebody from the list.`);
+    }
+    if (kind.value === "direct") return this.#direct();
     const request = { room: room.value.trim(), name: name.value.trim(), kind: kind.value };
-    if (kind.value === "direct") Object.assign(request, this.#direct(people));
     if (!request.name) throw new Error("Give the room a name.");
     if (!isSlug(request.room)) {
       throw new Error("Write the address in small letters, digits and dashes, such as “summer-party”.");
     }
-    return kind.value === "public" ? request : { ...request, members: people };
+    if (description.value.trim()) request.description = description.value.trim();
+    return kind.value === "public" ? request : { ...request, members: this.people.usernames };
   }
 
-  #direct(people) {
-    if (people.length !== 1) throw new Error("Name the one person you want to talk to.");
-    const both = [this.me.username, people[0]].sort();
-    return { room: slugFrom(["dm", ...both].join("-")), name: both.join(" and ") };
+  #direct() {
+    const { people } = this.people;
+    if (people.length === 0) throw new Error("Name at least one person you want to talk to.");
+    return directRoom(this.me, people);
   }
 
   #follow() {
@@ -116,6 +188,7 @@ export class CreateForm {
 
   #reset() {
     this.isOwnSlug = false;
+    this.people.clear();
     this.#kindChanged();
   }
 }

@@ -20,7 +20,7 @@ export function icon(name) {
 function fill(element, { on = {}, ...attributes }, children) {
   for (const [name, value] of Object.entries(attributes)) setAttribute(element, name, value);
   for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
-  element.append(...children.flat().filter((child) => child !== null && child !== false));
+  element.append(...children.flat(2).filter((child) => (child ?? false) !== false));
   return element;
 }
 
@@ -36,15 +36,16 @@ export function setText(element, text) {
 
 /**
  * Makes the children of `parent` follow `items`: one element per `key`, moved and removed as
- * needed, and filled again by `update` only when its `stamp` changed.
+ * needed, and filled again by `update` only when its `stamp` changed. What goes goes first: in front
+ * of an element that is still to go, all that stay would have to be moved.
  */
 export function keyed(parent, items, { make, update }) {
+  const wanted = new Set(items.map((item) => item.key));
+  for (const child of [...parent.children]) if (!wanted.has(child.dataset.key)) child.remove();
   const existing = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   let place = parent.firstElementChild;
   for (const item of items) {
-    let child = existing.get(item.key);
-    if (child) existing.delete(item.key);
-    else child = make(item);
+    const child = existing.get(item.key) ?? make(item);
     child.dataset.key = item.key;
     if (child.stamp !== item.stamp) {
       update(child, item);
@@ -53,5 +54,4 @@ export function keyed(parent, items, { make, update }) {
     if (child === place) place = place.nextElementSibling;
     else parent.insertBefore(child, place);
   }
-  for (const child of existing.values()) child.remove();
 }

@@ -4,21 +4,22 @@
  */
 
 import { h, icon } from "./dom.js";
+import { parsed } from "./trusted.js";
 
 const ALLOWED = new Set(
-  "p br hr strong em b i del s u code pre blockquote ul ol li a h1 h2 h3 h4 h5 h6 table thead tbody tr th td"
+  "p br hr strong em b i del s u code pre blockquote ul ol li a span h1 h2 h3 h4 h5 h6 table thead tbody tr th td"
     .toUpperCase()
     .split(" "),
 );
 const DROPPED = new Set("SCRIPT STYLE TEMPLATE IFRAME OBJECT EMBED SVG MATH TITLE NOSCRIPT".split(" "));
 const LINK = /^(https?:|mailto:)/i;
+const MARK = /^(mention|[a-z][a-z0-9]{0,2})$/; // somebody's name, or a kind of word in code
 const LANGUAGE = /^language-[\w+#.-]{1,32}$/;
 
 /** A fragment that is safe to put into the page. */
 export function messageFragment(html) {
-  const parsed = new DOMParser().parseFromString(html, "text/html");
   const fragment = document.createDocumentFragment();
-  copyChildren(parsed.body, fragment);
+  copyChildren(parsed(html).body, fragment);
   return fragment;
 }
 
@@ -32,7 +33,7 @@ function copyChildren(from, to) {
 function copyElement(node, to) {
   const name = node.tagName.toUpperCase();
   if (DROPPED.has(name)) return;
-  if (!ALLOWED.has(name) || (name === "A" && !LINK.test(node.getAttribute("href") ?? ""))) {
+  if (!ALLOWED.has(name) || isBare(node, name)) {
     copyChildren(node, to);
     return;
   }
@@ -41,7 +42,17 @@ function copyElement(node, to) {
   to.append(name === "PRE" ? withCopyButton(copy) : copy);
 }
 
+/** A link that leads nowhere good, or a span that marks nothing: only its words count. */
+function isBare(node, name) {
+  if (name === "A") return !LINK.test(node.getAttribute("href") ?? "");
+  return name === "SPAN" && !MARK.test(node.className);
+}
+
 function attributesOf(node, name) {
+  if (name === "SPAN") {
+    const user = node.getAttribute("data-user") ?? "";
+    return { class: node.className, "data-user": /^\d{1,16}$/.test(user) ? user : null };
+  }
   if (name === "A") {
     return {
       href: node.getAttribute("href"),

@@ -1,13 +1,25 @@
 /** The page: the client's state goes to the view, and the person's wishes go to the client. */
 
+import { seqOf, slugOf } from "./address.js";
 import { Announcer } from "./announcer.js";
+import { CertificateCard } from "./certificate_card.js";
 import { Client } from "./client.js";
-import { Composer } from "./composer.js";
-import { CreateForm, FormDialog, slugFromAnything } from "./dialogs.js";
+import { Deeds } from "./deeds.js";
+import { Desk } from "./desk.js";
+import { slugFromAnything } from "./dialogs.js";
+import { Idle } from "./idle.js";
+import { Badge, Notices } from "./notices.js";
+import { NoticesDialog } from "./notices_dialog.js";
 import { CarefulStorage } from "./outbox.js";
+import { Outside } from "./outside.js";
+import { People } from "./people.js";
 import { verdict } from "./protocol.js";
-import { listed, isFilled, nameOf, roomOf, unread } from "./store.js";
+import { listed, isFilled, messageOf, nameOf, roomOf, unread } from "./store.js";
+import { wordsOf } from "./timeline.js";
+import { toast } from "./toast.js";
+import * as uploads from "./uploads.js";
 import { View } from "./view.js";
+import { Writing, showCommands, takeDrops } from "./writing.js";
 
 const DRAW_AFTER_MS = 16;
 const ASK_WHY_AFTER = 2;
@@ -34,12 +46,44 @@ const client = new Client({
   storage: localStorage,
   on: {
     changed: schedule,
-    ready: openFirst,
-    arrived: announce,
+    ready() {
+      people.ready();
+      idle.ready();
+      desk.ready();
+      openFirst();
+    },
+    arrived(event) {
+      announce(event);
+      notices.arrived(event);
+      desk.heard(event);
+    },
     stopped,
     failing: (times) => times >= ASK_WHY_AFTER && askWhy(),
+    presence: (told) => people.seen(told),
+    certificate: (told) => people.stands(told),
   },
 });
+
+// --- People ---------------------------------------------------------------------------------------
+
+const people = new People({
+  ask: (op, fields) => client.ask(op, fields),
+  changed() {
+    certificateCard.refresh();
+    schedule();
+  },
+});
+const certificateCard = new CertificateCard({ dialog: find("certificate-dialog"), people });
+const idle = new Idle({ tell: (state) => client.connection.isOpen && client.ask("presence", { state }) });
+idle.watch();
+
+function presenceOf(userId) {
+  return people.stateOf(userId);
+}
+
+function marksOf(item) {
+  return people.marksOf(item);
+}
 
 /** After several failures in a row: does the server know us at all? A socket cannot tell. */
 async function askWhy() {
@@ -65,6 +109,7 @@ function codeFor(certificate) {
 function stopped(reason) {
   clearInterval(ticking);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  desk.aside.close({ isBack: true });
   view.showStopped(reason);
 }
 
@@ -72,10 +117,19 @@ function stopped(reason) {
 
 const view = new View({
   find,
+  people: {
+    presenceOf,
+    countOf: (slug) => desk.residents.of(slug)?.members.length ?? null,
+  },
   on: {
     open,
     older: () => client.catchUp.history(),
+    newer: () => client.catchUp.newer(),
+    newest: () => client.toNewest(),
+    jump: ({ id, seq }) => (seq ? goTo(client.state.open, seq) : goToQuoted(id)),
+    act: (name, item, extra, anchor) => deeds.act(name, item, extra, anchor),
     moved: attend,
+    marksOf,
     toggled: schedule,
     retry(clientId) {
       client.outbox.retry(clientId);
@@ -101,7 +155,11 @@ function draw() {
   if (connection.state.name === "stopped") return;
   const waiting = outbox.entries.length;
   view.show(state, { connection: connection.state, lostAt, waiting, now: Date.now() });
-  if (room) composer.open({ slug: room.slug, name: room.name, limit: state.limits?.body_bytes });
+  outside.show(state);
+  desk.show(state);
+  if (room) composer.open(writing.placeOf(room));
+  notices.follow(state);
+  badge.show(state);
   attend();
 }
 
@@ -115,34 +173,65 @@ const announcer = new Announcer((words) => (find("arrivals").textContent = words
 function announce(event) {
   const isNews = event.type === "message.posted" && event.by.id !== client.state.me?.id;
   if (isNews && event.room === client.state.open) {
-    announcer.arrived(nameOf(event.by), event.data.body ?? "");
+    const message = messageOf(client.room, event.id);
+    announcer.arrived(nameOf(event.by), message ? wordsOf(message) : "");
   }
 }
 
 // --- Writing --------------------------------------------------------------------------------------
 
-const composer = new Composer({
-  form: find("composer"),
-  box: find("composer-input"),
-  count: find("draft-count"),
+const writing = new Writing({
+  client,
   storage,
   user,
+  files: uploads,
+  people: {
+    members: (slug) =>
+      desk.residents.load(slug).then(({ members }) => members.map((member) => member.user), () => []),
+    called: (query) => (query ? desk.people(query).catch(() => []) : Promise.resolve([])),
+  },
   on: {
-    send(body) {
-      view.messages.toEnd();
-      client.write(body);
-    },
-    typing: () => client.typing(),
+    sent: (thread) => thread === null && view.messages.toEnd(),
+    join: (text) => desk.join(slugFromAnything(text)),
+    leave: () => desk.askToLeave(client.room),
+    help: () => desk.dialogs.keys.open(),
   },
 });
+const composer = writing.composerIn(find("composer"));
+showCommands(find("commands"));
+takeDrops({ overlay: find("drop"), writing });
+
+// --- Notices --------------------------------------------------------------------------------------
+
+const badge = new Badge(document.querySelector("link[rel=icon]"));
+const notices = new Notices({
+  storage,
+  user,
+  icon: document.querySelector("link[rel=apple-touch-icon]")?.href,
+  on: {
+    state: () => client.state,
+    isInView: (slug) => slug === client.state.open && client.state.attending,
+    open(slug, seq) {
+      focus();
+      goTo(slug, seq);
+    },
+  },
+});
+const noticesDialog = new NoticesDialog({
+  notices,
+  on: {
+    state: () => client.state,
+    async choose(slug, level) {
+      await client.connection.request("notify", { room: slug, level });
+      desk.notified(slug, level);
+    },
+  },
+});
+find("show-notices").addEventListener("click", () => noticesDialog.open());
 
 // --- From room to room ----------------------------------------------------------------------------
 
 const lastKey = `signet.last.${user}`;
-
-function slugOfPage() {
-  return /^\/rooms\/([a-z0-9-]+)\/$/.exec(location.pathname)?.[1] ?? null;
-}
 
 function open(slug, how = "pushState") {
   const path = slug === null ? "/" : `/rooms/${slug}/`;
@@ -151,6 +240,7 @@ function open(slug, how = "pushState") {
   announcer.forget();
   client.open(slug);
   draw();
+  document.querySelector("dialog[open]")?.close(); // it would give the keyboard back to what opened it
   if (client.room) composer.focus();
 }
 
@@ -165,51 +255,99 @@ function openFirst() {
   if (first) open(first.slug, "replaceState");
 }
 
-/** The room that answers may be an older one: with each person there is one conversation of two. */
-async function create() {
-  open(await client.create(createForm.read()));
-}
-
-async function join(slug) {
-  if (!roomOf(client.state, slug)) await client.join(slug);
-  open(slug);
-}
-
-async function leave() {
-  await client.leave(client.state.open);
+async function leave(slug) {
+  await client.leave(slug);
   open(null, "replaceState");
   openFirst();
 }
 
-const createForm = new CreateForm(find("create-form"), { me: bootstrap.user });
-const dialogs = {
-  create: new FormDialog(find("create-dialog"), create),
-  join: new FormDialog(find("join-dialog"), (form) => join(slugFromAnything(form.elements.room.value))),
-  leave: new FormDialog(find("leave-dialog"), leave),
-  keys: new FormDialog(find("keys-dialog")),
-};
-
-for (const button of document.querySelectorAll("[data-opens]")) {
-  button.addEventListener("click", () => dialogs[button.dataset.opens].open());
+/** To a message, however far back; one of a thread is shown under the message it belongs to. */
+async function goTo(slug, seq, how = "pushState") {
+  const path = `/rooms/${slug}/`;
+  if (location.pathname !== path) history[how](null, "", path);
+  storage.set(lastKey, slug);
+  announcer.forget();
+  const found = await client.goTo(slug, seq);
+  if (found?.thread) desk.openPanel("thread", { message: messageOf(client.room, found.message) });
 }
+
+async function goToQuoted(id) {
+  const found = await client.goToQuoted(client.state.open, id);
+  if (!found) toast("This message is not to be found any more.", { isRefusal: true });
+}
+
+/** Where the address of the page leads. */
+function follow(how) {
+  const [slug, seq] = [slugOf(location), seqOf(location)];
+  if (slug !== null && seq !== null) goTo(slug, seq, how);
+  else open(slug, how);
+}
+
+/** A link to a room or a message of ours leads there in this very page. */
+document.addEventListener("click", (event) => {
+  const link = event.target.closest(".message-body a[href]");
+  const isPlain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+  if (!link || !isPlain || link.origin !== location.origin) return;
+  const slug = slugOf(link);
+  if (slug === null || !roomOf(client.state, slug)) return;
+  event.preventDefault();
+  const seq = seqOf(link);
+  if (seq === null) open(slug);
+  else goTo(slug, seq);
+});
+
+const desk = new Desk({
+  client,
+  find,
+  me: bootstrap.user,
+  makeComposer: (form) => writing.composerIn(form),
+  on: {
+    open,
+    leave,
+    goTo,
+    changed: schedule,
+    closed: () => composer.focus(),
+    act: (...deed) => deeds.act(...deed),
+    placeOf: (room) => writing.placeOf(room),
+    presenceOf,
+    marksOf,
+  },
+});
+
+const outside = new Outside({
+  find,
+  on: {
+    isPublic: (slug) => desk.isPublic(slug),
+    join: (slug) => desk.join(slug),
+    changed: schedule,
+  },
+});
+
+const deeds = new Deeds({
+  client,
+  parts: {
+    composer: (isInThread) => (isInThread && desk.threadComposer) || composer,
+    openThread: (message) => desk.openPanel("thread", { message }),
+    pickEmoji: (anchor) => writing.pickEmoji(anchor),
+    askToDelete: (message) => desk.askToDelete(message),
+    askToReport: (message) => desk.askToReport(message),
+    showVersions: (message) => desk.showVersions(message),
+    showCertificate: (serial, at) => certificateCard.show(serial, at),
+  },
+});
+
 find("show-rooms").addEventListener("click", (event) => {
   event.preventDefault();
   open(null);
-});
-find("outside-join").addEventListener("click", async ({ currentTarget: button }) => {
-  button.disabled = true;
-  const error = await join(client.state.open).catch((refusal) => refusal);
-  find("outside-error").textContent = error?.message ?? "";
-  button.disabled = false;
 });
 find("retry-now").addEventListener("click", () => client.connection.retryNow());
 find("stopped-reload").addEventListener("click", () => location.reload());
 
 // --- The browser ----------------------------------------------------------------------------------
 
-addEventListener("popstate", () => open(slugOfPage(), "replaceState"));
+addEventListener("popstate", () => follow("replaceState"));
 addEventListener("online", () => client.connection.probe());
-addEventListener("offline", schedule);
+addEventListener("offline", () => (client.connection.isOpen ? client.connection.probe() : schedule()));
 addEventListener("pageshow", (event) => event.persisted && client.connection.probe());
 addEventListener("storage", (event) => client.outbox.heard(event));
 document.addEventListener("visibilitychange", () => {
@@ -219,23 +357,23 @@ document.addEventListener("visibilitychange", () => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.isComposing || event.defaultPrevented) return;
+  if (document.querySelector("dialog[open], :popover-open")) return;
   if (shortcut(event)) event.preventDefault();
 });
 
 function shortcut(event) {
   const step = event.altKey && { ArrowUp: -1, ArrowDown: 1 }[event.key];
   const neighbour = step && view.rooms.neighbour(step);
-  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") findRoom();
+  const key = event.ctrlKey || event.metaKey ? event.key.toLowerCase() : null;
+  if (key === "k") desk.dialogs.switcher.open();
+  else if (key === "f" && event.shiftKey) desk.openPanel("search");
   else if (neighbour) open(neighbour);
-  else if (event.key === "?" && !event.target.closest("input, textarea")) dialogs.keys.open();
+  else if (event.key === "Escape" && event.shiftKey) client.readAll();
+  else if (event.key === "Escape" && desk.aside.name) desk.aside.close();
+  else if (event.key === "?" && !event.target.closest("input, textarea")) desk.dialogs.keys.open();
   else return false;
   return true;
-}
-
-function findRoom() {
-  if (!view.isWide) open(null);
-  find("room-filter").focus();
 }
 
 /** The soft keyboard of iOS covers the page instead of shrinking it; the page shrinks by itself. */
@@ -246,8 +384,19 @@ globalThis.visualViewport?.addEventListener("resize", () => {
   scrollTo(0, 0);
 });
 
+/** What came with the page is shown before the socket says it again; it does not stay in the page. */
+function seed() {
+  const shell = find("shell");
+  const known = JSON.parse(shell?.textContent || "null");
+  shell?.remove();
+  if (!known) return;
+  client.seed(known);
+  openFirst();
+}
+
 /** The banner counts seconds while there is no connection. */
 const ticking = setInterval(() => client.connection.isOpen || schedule(), 1000);
 
-client.open(slugOfPage());
+follow("replaceState");
+seed();
 client.start();

@@ -1,67 +1,91 @@
 /**
  * The list of messages: drawn from the timeline, and careful with the place the reader is at. It
- * follows new messages only at the end, and keeps the view still when older ones come in above.
+ * follows new messages only at the end, and keeps the view still when others come in above or below.
  */
 
-import { h, icon, keyed, setText } from "./dom.js";
-import { messageFragment } from "./html.js";
-import { seal } from "./seal.js";
-import { clockTime, fullTime } from "./timeline.js";
+import { keyed, setText } from "./dom.js";
+import { makeItem, messageElement, setTabbable, updateItem } from "./messageview.js";
+import { Toolbar } from "./toolbar.js";
+
+export { messageElement };
 
 const NEAR_END = 100;
 const NEAR_START = 800;
+const MARKED_MS = 3000; // as long as the style sheet takes to fade it
 
 export class MessageList {
   #scroller;
   #list;
   #jump;
   #on;
+  #toolbar;
   #slug = null;
   #landed = false;
   #following = true;
+  #end = 0; // where the view was put last, to follow
   #expanded = new Set();
+  #items = new Map();
   #hasOlder = false;
+  #hasNewer = false;
+  #turn = 0; // of the target that was gone to last
 
-  /** @param {object} on  older(), moved(), toggled(), retry(clientId), discard(clientId) */
+  /**
+   * @param {object} on  older(), newer(), newest(), moved(), toggled(), retry(clientId),
+   *   discard(clientId), jump({id, seq}), act(name, item, extra, anchor)
+   */
   constructor({ scroller, list, jump, on }) {
     this.#scroller = scroller;
     this.#list = list;
     this.#jump = jump;
     this.#on = on;
+    this.#toolbar = new Toolbar({ on: { act: (...deed) => this.#act(...deed) } });
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     jump.addEventListener("click", () => this.toEnd());
     list.addEventListener("click", (event) => this.#clicked(event));
     list.addEventListener("keydown", (event) => this.#keyed(event));
     list.addEventListener("focusin", (event) => this.#focused(event));
-    const observer = new ResizeObserver(() => this.#following && this.#landed && this.toEnd());
+    list.addEventListener("pointerover", (event) => this.#pointed(event));
+    list.addEventListener("pointerleave", () => this.#unpointed());
+    const observer = new ResizeObserver(() => this.#following && this.#landed && this.#scrollToEnd());
     observer.observe(scroller);
     observer.observe(list);
   }
 
   /** Whether somebody who looks at the page sees the newest message. */
   get showsEnd() {
-    return this.#landed && this.#following && this.#scroller.clientHeight > 0;
+    return this.#landed && this.#following && !this.#hasNewer && this.#scroller.clientHeight > 0;
   }
 
-  show({ slug, items, unread, hasOlder, isFilled }) {
+  show({ slug, items, unread, hasOlder, hasNewer = false, isFilled, target = null }) {
     if (slug !== this.#slug) this.#begin(slug);
     this.#hasOlder = hasOlder;
-    const place = this.#following ? null : this.#placeOfReader();
+    this.#hasNewer = hasNewer;
+    this.#noteScrolling();
+    const place = this.#following && !hasNewer ? null : this.#placeOfReader();
     this.#draw(items);
-    if (!this.#landed && isFilled) this.#land();
-    else if (this.#following) this.toEnd();
+    const isWanted = target !== null && target.turn !== this.#turn && isFilled;
+    if (isWanted && this.#goTo(target)) this.#landed = true;
+    else if (!this.#landed && isFilled) this.#land();
+    else if (this.#following && !hasNewer) this.#scrollToEnd();
     else this.#restore(place);
     this.#showJump(unread);
+    this.#fetch();
   }
 
+  /** To the newest message of the room, also from far back. */
   toEnd() {
     this.#following = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (this.#hasNewer) this.#on.newest();
+    else this.#scrollToEnd();
   }
 
   clear() {
     this.#begin(null);
-    this.#list.replaceChildren();
+  }
+
+  /** The item with this number gets the focus, so that the keyboard goes on from there. */
+  focus(seq) {
+    this.#list.querySelector(`:scope > [data-seq="${seq}"]`)?.focus({ preventScroll: true });
   }
 
   // --- Place --------------------------------------------------------------------------------------
@@ -70,7 +94,11 @@ export class MessageList {
     this.#slug = slug;
     this.#landed = false;
     this.#following = true;
+    this.#end = 0;
+    this.#turn = 0;
     this.#expanded.clear();
+    this.#items.clear();
+    this.#toolbar.detach();
     this.#list.replaceChildren();
   }
 
@@ -78,9 +106,37 @@ export class MessageList {
   #land() {
     this.#landed = true;
     const news = this.#list.querySelector(".divider-new");
-    this.toEnd();
+    this.#scrollToEnd();
     if (news) this.#scroller.scrollTop += this.#below(news) - this.#scroller.clientHeight / 5;
     this.#following = this.#isNearEnd();
+  }
+
+  #scrollToEnd() {
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#end = this.#scroller.scrollTop;
+  }
+
+  /** Shows a message in the middle and marks it; false where it is not drawn (yet). */
+  #goTo({ seq, turn }) {
+    const element = this.#elementAt(seq);
+    if (!element) return false;
+    this.#turn = turn;
+    const row = rowOf(element);
+    const space = this.#scroller.clientHeight - row.offsetHeight;
+    this.#scroller.scrollTop += this.#below(row) - Math.max(0, space / 2);
+    this.#following = this.#isNearEnd();
+    for (const other of this.#list.querySelectorAll(".is-target")) other.classList.remove("is-target");
+    element.classList.add("is-target");
+    setTimeout(() => element.classList.remove("is-target"), MARKED_MS);
+    element.focus({ preventScroll: true });
+    return true;
+  }
+
+  /** The item with this number, or the next one: not everything that has a number is shown. */
+  #elementAt(seq) {
+    const items = [...this.#items.values()].filter((item) => item.seq >= seq && Number.isFinite(item.seq));
+    const key = items[0]?.key ?? [...this.#items.values()].at(-1)?.key;
+    return [...this.#list.children].find((child) => child.dataset.key === key);
   }
 
   /** How far an element is below the upper edge of what is seen. */
@@ -88,37 +144,59 @@ export class MessageList {
     return element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
   }
 
-  #isNearEnd() {
+  #toLowerEdge() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    return scrollHeight - scrollTop - clientHeight < NEAR_END;
+    return scrollHeight - scrollTop - clientHeight;
+  }
+
+  #isNearEnd() {
+    return !this.#hasNewer && this.#toLowerEdge() < NEAR_END;
   }
 
   #scrolled() {
     if (!this.#landed || this.#scroller.clientHeight === 0) return;
     this.#following = this.#isNearEnd();
-    if (this.#hasOlder && this.#scroller.scrollTop < NEAR_START) this.#on.older();
+    this.#fetch();
     this.#on.moved();
   }
 
+  /** The browser tells of scrolling with its next frame only; who has left the end stays away. */
+  #noteScrolling() {
+    if (this.#following && this.#scroller.scrollTop < this.#end - 1) this.#following = this.#isNearEnd();
+  }
+
+  /** What comes before and after, where little of it is left; also where nothing can be scrolled. */
+  #fetch() {
+    if (!this.#landed || this.#scroller.clientHeight === 0) return;
+    if (this.#hasOlder && this.#scroller.scrollTop < NEAR_START) this.#on.older();
+    if (this.#hasNewer && this.#toLowerEdge() < NEAR_START) this.#on.newer();
+  }
+
+  /** The first row that is seen; rows stand in order, so few of them are measured. */
   #placeOfReader() {
-    for (const child of this.#list.children) {
-      const row = child.querySelector(".message-row");
-      const below = this.#below(row);
-      if (below + row.offsetHeight > 0) return { child, below };
+    const { children } = this.#list;
+    const edge = this.#scroller.getBoundingClientRect().top;
+    let [low, high] = [0, children.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (rowOf(children[middle]).getBoundingClientRect().bottom > edge) high = middle;
+      else low = middle + 1;
     }
-    return null;
+    const child = children[low];
+    return child ? { child, below: this.#below(rowOf(child)) } : null;
   }
 
   /** Lines above a row come and go, so the row itself is what stays where it was. */
   #restore(place) {
     if (!place?.child.isConnected) return;
-    const row = place.child.querySelector(".message-row");
-    this.#scroller.scrollTop += this.#below(row) - place.below;
+    const moved = this.#below(rowOf(place.child)) - place.below;
+    if (moved !== 0) this.#scroller.scrollTop += moved;
   }
 
   #showJump(unread) {
-    this.#jump.hidden = this.#following || !this.#landed;
-    const label = unread > 0 ? `${unread > 99 ? "99+" : unread} new` : "Latest";
+    this.#jump.hidden = (this.#following && !this.#hasNewer) || !this.#landed;
+    const newest = this.#hasNewer ? "Back to the newest" : "Latest";
+    const label = unread > 0 ? `${unread > 99 ? "99+" : unread} new` : newest;
     setText(this.#jump.querySelector("span"), label);
     this.#jump.dataset.unread = unread;
   }
@@ -126,171 +204,122 @@ export class MessageList {
   // --- Drawing ------------------------------------------------------------------------------------
 
   #draw(items) {
+    this.#items = new Map(items.map((item) => [item.key, item]));
+    let said = ""; // of whoever wrote what stands above
     for (const item of items) {
       item.isExpanded = this.#expanded.has(item.key);
-      item.stamp += item.isExpanded ? "|open" : "";
+      const marks = this.#on.marksOf?.(item) ?? [];
+      const words = marks.map(({ title }) => title).join();
+      item.marks = item.isHead || words !== said ? marks : [];
+      item.stamp += `${item.isExpanded ? "|open" : ""}|${item.marks.length > 0 ? words : ""}`;
+      said = words;
     }
+    const hadBar = this.#list.querySelector(":scope > li > .toolbar")?.parentElement;
     keyed(this.#list, items, { make: makeItem, update: updateItem });
+    if (hadBar?.isConnected) this.#toolbar.attach(hadBar, this.#itemOf(hadBar));
+    else this.#toolbar.detach();
     if (!this.#list.querySelector(":scope > [tabindex='0']") && this.#list.lastElementChild) {
-      this.#list.lastElementChild.tabIndex = 0;
+      this.#giveTabStop(this.#list.lastElementChild);
     }
   }
+
+  #itemOf(element) {
+    return this.#items.get(element.dataset.key);
+  }
+
+  // --- Deeds --------------------------------------------------------------------------------------
 
   #clicked(event) {
-    const item = event.target.closest("li");
-    const action = event.target.closest("[data-action]")?.dataset.action;
-    if (action === "details") this.#toggle(item);
-    if (action === "retry") this.#on.retry(item.dataset.clientId);
-    if (action === "discard") this.#on.discard(item.dataset.clientId);
+    const element = event.target.closest("li[data-key]");
+    const button = event.target.closest("[data-action]");
+    if (!element || !button) return;
+    const { action, emoji } = button.dataset;
+    const item = this.#itemOf(element);
+    if (action === "retry") this.#on.retry(element.dataset.clientId);
+    else if (action === "discard") this.#on.discard(element.dataset.clientId);
+    else if (action === "jump") this.#jumpFrom(button);
+    else if (action === "menu") this.#toolbar.open(element, item, button);
+    else this.#act(action, item, emoji, button);
   }
 
-  #toggle(item) {
-    const { key } = item.dataset;
+  #jumpFrom({ dataset: { id, seq } }) {
+    this.#on.jump({ id, seq: seq ? Number(seq) : null });
+  }
+
+  #act(name, item, extra, anchor) {
+    if (name === "details") this.#toggle(item.key);
+    else this.#on.act(name, item, extra, anchor);
+  }
+
+  #toggle(key) {
     if (!this.#expanded.delete(key)) this.#expanded.add(key);
     this.#on.toggled();
+  }
+
+  // --- Pointer ------------------------------------------------------------------------------------
+
+  #pointed(event) {
+    const element = event.target.closest("li[data-key]");
+    if (!element || event.pointerType === "touch") return;
+    if (this.#toolbar.isMenuOpen || this.#toolbar.hasFocus) return;
+    this.#toolbar.attach(element, this.#itemOf(element));
+  }
+
+  #unpointed() {
+    if (this.#toolbar.isMenuOpen || this.#toolbar.hasFocus) return;
+    const focused = document.activeElement?.closest?.("li[data-key]");
+    if (focused && this.#list.contains(focused)) this.#toolbar.attach(focused, this.#itemOf(focused));
+    else this.#toolbar.detach();
   }
 
   // --- Keyboard: one tab stop, arrows inside ------------------------------------------------------
 
   #keyed(event) {
-    if (event.target.closest("li") !== event.target) return;
+    const element = event.target.closest("li[data-key]");
+    if (event.key === "Escape" && element && event.target !== element) {
+      element.focus();
+      event.preventDefault();
+      return;
+    }
+    if (isForMenu(event) && element) {
+      this.#toolbar.open(element, this.#itemOf(element), element);
+      event.preventDefault();
+      return;
+    }
+    if (event.target !== element) return;
     const target = {
-      ArrowUp: event.target.previousElementSibling,
-      ArrowDown: event.target.nextElementSibling,
+      ArrowUp: element.previousElementSibling,
+      ArrowDown: element.nextElementSibling,
       Home: this.#list.firstElementChild,
       End: this.#list.lastElementChild,
     }[event.key];
-    if (event.key === "Enter" || event.key === " ") this.#toggle(event.target);
+    if (event.key === "Enter" || event.key === " ") this.#toggle(element.dataset.key);
     else if (target) target.focus();
     else return;
     event.preventDefault();
   }
 
   #focused(event) {
-    const item = event.target.closest("li");
+    const element = event.target.closest("li[data-key]");
+    this.#giveTabStop(element);
+    if (!this.#toolbar.isMenuOpen) this.#toolbar.attach(element, this.#itemOf(element));
+  }
+
+  #giveTabStop(element) {
     for (const other of this.#list.querySelectorAll(":scope > [tabindex='0']")) {
-      if (other !== item) other.tabIndex = -1;
+      if (other === element) return;
+      other.tabIndex = -1;
+      setTabbable(other, false);
     }
-    item.tabIndex = 0;
+    element.tabIndex = 0;
+    setTabbable(element, true);
   }
 }
 
-// --- One item --------------------------------------------------------------------------------------
-
-function makeItem() {
-  return h("li", { tabindex: "-1" });
+function rowOf(element) {
+  return element.querySelector(".message-row");
 }
 
-function updateItem(element, item) {
-  const hadFocus = element.contains(document.activeElement) && document.activeElement !== element;
-  element.className = ["message", item.isHead && "is-head", !item.isMessage && "is-note"]
-    .filter(Boolean)
-    .join(" ");
-  Object.assign(element.dataset, { state: item.state, own: item.isOwn, author: item.username });
-  if (Number.isFinite(item.seq)) element.dataset.seq = item.seq;
-  if (item.clientId) element.dataset.clientId = item.clientId;
-  element.replaceChildren(
-    ...[
-      item.day && h("div", { class: "divider-day" }, h("span", {}, item.day)),
-      item.isFirstNew && h("div", { class: "divider-new" }, h("span", {}, "New")),
-      item.isMessage ? messageRow(item) : noteRow(item),
-    ].filter(Boolean),
-  );
-  if (hadFocus) element.querySelector("button")?.focus();
-}
-
-function noteRow(item) {
-  return h(
-    "div",
-    { class: "message-row note" },
-    h("p", {}, h("bdi", {}, item.author), ` ${item.note}`, timeOf(item)),
-  );
-}
-
-function messageRow(item) {
-  return h(
-    "div",
-    { class: "message-row" },
-    gutter(item),
-    h(
-      "div",
-      { class: "message-main" },
-      item.isHead ? head(item) : h("bdi", { class: "visually-hidden" }, item.author),
-      bodyOf(item),
-      stateOf(item),
-      item.isExpanded && facts(item),
-    ),
-  );
-}
-
-function gutter(item) {
-  return h(
-    "button",
-    {
-      type: "button",
-      class: "gutter",
-      tabindex: "-1",
-      "data-action": "details",
-      "aria-expanded": String(item.isExpanded),
-      "aria-label": `Details, ${clockTime(item.at)}`,
-      title: "Who sent this, when, and with which certificate",
-    },
-    item.isHead ? seal(item.author, item.username) : h("span", { class: "stamp" }, clockTime(item.at)),
-  );
-}
-
-function head(item) {
-  return h("p", { class: "message-head" }, h("bdi", { class: "author" }, item.author), timeOf(item));
-}
-
-function timeOf(item) {
-  const attributes = { datetime: item.at.toISOString(), title: fullTime(item.at) };
-  return h("time", attributes, clockTime(item.at));
-}
-
-function bodyOf(item) {
-  const body = h("div", { class: "message-body", dir: "auto" });
-  if (item.html !== null) body.append(messageFragment(item.html));
-  else body.append(h("p", { class: "plain" }, item.body));
-  return body;
-}
-
-function stateOf(item) {
-  if (item.state === "sending" || item.state === "waiting") {
-    const words = item.state === "sending" ? "Sending…" : "Waiting to be sent";
-    return h("p", { class: "message-state" }, icon("clock"), words, item.state === "waiting" && remove());
-  }
-  if (item.state !== "failed") return null;
-  return h(
-    "p",
-    { class: "message-state is-failed", role: "alert" },
-    icon("warning"),
-    h("span", {}, `Not sent. ${item.error ?? ""}`),
-    h("button", { type: "button", class: "link-button", "data-action": "retry" }, "Try again"),
-    remove(),
-  );
-}
-
-function remove() {
-  return h("button", { type: "button", class: "link-button", "data-action": "discard" }, "Delete");
-}
-
-function facts(item) {
-  const rows = [
-    ["Sent by", h("span", {}, h("bdi", {}, item.author), item.username ? ` (${item.username})` : "")],
-    ["Time", h("time", { datetime: item.at.toISOString() }, fullTime(item.at))],
-    ["Certificate", item.serial ? serialOf(item) : "known once it is sent"],
-    Number.isFinite(item.seq) && ["Number", `${item.seq} in this room`],
-  ].filter(Boolean);
-  return h(
-    "dl",
-    { class: "facts" },
-    rows.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))),
-  );
-}
-
-/** A serial in groups of four, as people read it aloud. */
-function serialOf({ serial }) {
-  const spaced = serial.replace(/(.{4})(?=.)/g, "$1 ");
-  return h("code", { class: "serial", "data-serial": serial }, spaced);
+function isForMenu({ key, shiftKey }) {
+  return key === "ContextMenu" || (key === "F10" && shiftKey);
 }

@@ -4,13 +4,18 @@
  * overtaken. One the server refuses for good stays at the head of its room until the person tries
  * again or deletes it.
  *
- * States: waiting (behind another, or no connection), sending, failed. A sent one is gone from here.
+ * Files go first: a message whose files are still under way holds its place in the queue, and keeps
+ * the ids of those that have arrived.
+ *
+ * States: waiting (behind another, or no connection, or until `until`), uploading, sending, failed. A
+ * sent one is gone from here.
  */
 
 const RETRY_MS = [1000, 2000, 4000, 8000, 15000, 30000];
 
 export class Outbox {
   #entries = new Map(); // client id → entry, in the order of writing
+  #parcels = new Map(); // client id → its files that are not all uploaded
   #timers = new Map(); // room → pause before the next try
   #connected = false;
   #written = 0;
@@ -24,7 +29,7 @@ export class Outbox {
    * @param {object} o
    * @param {Storage} o.storage  localStorage or the like; where it throws, messages live in memory
    * @param {string} o.user      the storage is shared by whoever uses this browser
-   * @param {Function} o.send    ({room, client_id, body}) => Promise; rejects with a Refusal
+   * @param {Function} o.send    (the fields of `post`) => Promise; rejects with a Refusal
    * @param {object} o.on        added(entry), changed(entry), stored(entry), deleted(entry)
    */
   constructor({ storage, user, send, on, clock = systemClock }) {
@@ -43,9 +48,9 @@ export class Outbox {
       .filter((entry) => entry && !this.#entries.has(entry.clientId))
       .sort((a, b) => a.at - b.at || a.order - b.order);
     for (const entry of found) {
-      const waiting = { ...entry, state: "waiting", error: null, adopted: true };
-      this.#entries.set(entry.clientId, waiting);
-      this.#on.added(waiting);
+      const adopted = { ...entry, ...stateAfterReload(entry), adopted: true };
+      this.#entries.set(entry.clientId, adopted);
+      this.#on.added(adopted);
     }
   }
 
@@ -53,11 +58,21 @@ export class Outbox {
     return [...this.#entries.values()];
   }
 
-  add({ room, body }) {
+  /**
+   * @param {object} o
+   * @param {Array} o.attachments  what is uploaded already
+   * @param {object} o.parcel      files under way: {names, whole() => Promise of all attachments, cancel()}
+   */
+  add({ room, body, reply_to = null, thread = null, attachments = [], parcel = null }) {
     const entry = {
       clientId: this.#clock.uuid(),
       room,
       body,
+      reply_to,
+      thread,
+      attachments,
+      missing: parcel?.names ?? [],
+      until: null,
       at: this.#clock.now(),
       order: this.#written++,
       state: "waiting",
@@ -65,17 +80,20 @@ export class Outbox {
       tries: 0,
     };
     this.#entries.set(entry.clientId, entry);
+    if (parcel) this.#parcels.set(entry.clientId, parcel);
     this.#keep(entry);
     this.#on.added(entry);
     this.#advance(room);
     return entry;
   }
 
-  /** The person tries a failed message again. */
+  /** The person tries a failed message again; what was lost of its files is left out. */
   retry(clientId) {
     const entry = this.#entries.get(clientId);
-    if (entry?.state !== "failed") return;
-    this.#change(entry, { state: "waiting", error: null, tries: 0 });
+    const isLost = entry && entry.missing.length > 0 && !this.#parcels.has(clientId);
+    if (entry?.state !== "failed" || (isLost && isEmpty(entry))) return;
+    const missing = isLost ? [] : entry.missing;
+    this.#change(entry, { state: "waiting", error: null, tries: 0, missing });
     this.#advance(entry.room);
   }
 
@@ -96,6 +114,11 @@ export class Outbox {
     if (newValue !== null || !key?.startsWith(this.#prefix)) return;
     const entry = this.#entries.get(key.slice(this.#prefix.length));
     if (entry) this.#drop(entry, "deleted");
+  }
+
+  /** Until when the next message of a room has to wait, as the server asked; null where it need not. */
+  waitOf(room) {
+    return this.#first(room)?.until ?? null;
   }
 
   resume() {
@@ -122,14 +145,28 @@ export class Outbox {
   #advance(room) {
     const entry = this.#first(room);
     if (!this.#connected || entry?.state !== "waiting" || this.#timers.has(room)) return;
-    this.#post(entry);
+    if (this.#parcels.has(entry.clientId)) this.#upload(entry);
+    else this.#post(entry);
+  }
+
+  async #upload(entry) {
+    const { clientId, room } = entry;
+    this.#change(entry, { state: "uploading", tries: entry.tries + 1, until: null });
+    try {
+      const attachments = await this.#parcels.get(clientId).whole();
+      this.#parcels.delete(clientId);
+      const current = this.#entries.get(clientId);
+      if (current) this.#keep(this.#change(current, { attachments, missing: [], state: "waiting", tries: 0 }));
+    } catch (refusal) {
+      this.#refused(clientId, refusal);
+    }
+    this.#advance(room);
   }
 
   async #post(entry) {
-    this.#change(entry, { state: "sending", tries: entry.tries + 1 });
+    this.#change(entry, { state: "sending", tries: entry.tries + 1, until: null });
     try {
-      const { room, body } = entry;
-      await this.#send({ room, client_id: entry.clientId, body });
+      await this.#send(requestOf(entry));
       this.settle(entry.clientId);
     } catch (refusal) {
       this.#refused(entry.clientId, refusal);
@@ -156,6 +193,8 @@ export class Outbox {
       this.#advance(entry.room);
     });
     this.#timers.set(entry.room, cancel);
+    const current = this.#entries.get(entry.clientId);
+    if (refusal.retryAfter) this.#change(current, { until: this.#clock.now() + wait });
   }
 
   // --- Entries -----------------------------------------------------------------------------------
@@ -165,26 +204,58 @@ export class Outbox {
     const next = { ...entry, ...fields };
     this.#entries.set(next.clientId, next);
     this.#on.changed(next);
+    return next;
   }
 
   #drop(entry, ending) {
     this.#entries.delete(entry.clientId);
+    this.#parcels.get(entry.clientId)?.cancel();
+    this.#parcels.delete(entry.clientId);
     this.#storage.remove(this.#prefix + entry.clientId);
     this.#on[ending](entry);
     this.#advance(entry.room);
   }
 
-  #keep({ clientId, room, body, at, order }) {
-    const text = JSON.stringify({ clientId, room, body, at, order });
-    this.#storage.set(this.#prefix + clientId, text);
+  #keep(entry) {
+    const kept = Object.fromEntries(KEPT.map((name) => [name, entry[name]]));
+    this.#storage.set(this.#prefix + entry.clientId, JSON.stringify(kept));
   }
+}
+
+const KEPT = "clientId room body reply_to thread attachments missing at order".split(" ");
+
+/** The fields of `post`: a message says nothing of what it has not. */
+function requestOf({ clientId, room, body, reply_to, thread, attachments }) {
+  return {
+    room,
+    client_id: clientId,
+    body,
+    ...(reply_to && { reply_to }),
+    ...(thread && { thread }),
+    ...(attachments.length > 0 && { attachments: attachments.map(({ id }) => id) }),
+  };
+}
+
+function isEmpty({ body, attachments }) {
+  return !body && attachments.length === 0;
+}
+
+/** Files that were not uploaded went with the page that held them. */
+function stateAfterReload({ missing }) {
+  if (missing.length === 0) return { state: "waiting", error: null };
+  const names = missing.map((name) => `“${name}”`).join(", ");
+  const fate = `The page was closed before ${names} had been uploaded.`;
+  return { state: "failed", error: `${fate} Attach it again, or send the rest.` };
 }
 
 function parseEntry(text) {
   try {
-    const { clientId, room, body, at, order = 0 } = JSON.parse(text);
+    const { clientId, room, body, at, order = 0, ...rest } = JSON.parse(text);
     const isWhole = [clientId, room, body].every((part) => typeof part === "string");
-    return isWhole ? { clientId, room, body, at: Number(at) || 0, order, tries: 0 } : null;
+    if (!isWhole) return null;
+    const { reply_to = null, thread = null, attachments = [], missing = [] } = rest;
+    const found = { clientId, room, body, reply_to, thread, at: Number(at) || 0, order };
+    return { ...found, attachments: [...attachments], missing: [...missing], until: null, tries: 0 };
   } catch {
     return null;
   }

@@ -52,8 +52,8 @@ export function byteLength(text) {
 
 /**
  * Reads one frame. The `kind` of the result is reply, ready, event, heads, read, typing, room (one the
- * person is in from now on), gone (one they are in no more), or unknown for whatever a newer server
- * may say or a broken one garbles.
+ * person is in from now on), gone (one they are in no more), presence (who is here), certificate (one
+ * that stands otherwise now), or unknown for whatever a newer server may say or a broken one garbles.
  */
 export function parse(frame) {
   const message = parseObject(frame);
@@ -95,6 +95,11 @@ const READERS = new Map(Object.entries({
       : null,
   room: (m) => (typeof m.room === "string" ? { kind: "room", room: m } : null),
   gone: (m) => (typeof m.room === "string" ? { kind: "gone", room: m.room } : null),
+  presence: (m) => (isObject(m.people) ? { kind: "presence", people: m.people } : null),
+  certificate: (m) =>
+    typeof m.serial === "string" && typeof m.state === "string"
+      ? { kind: "certificate", serial: m.serial, state: m.state, at: m.at }
+      : null,
 }));
 
 function readReply(message) {

@@ -117,6 +117,8 @@ export class Connection {
       case "typing":
       case "room":
       case "gone":
+      case "presence":
+      case "certificate":
         return this.#on[message.kind]?.(message);
       default:
         return undefined; // a word of a newer server

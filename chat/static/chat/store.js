@@ -1,16 +1,16 @@
 /**
  * What the client knows, as a pure reducer: an action in, the next state out. No socket, no page,
  * no clock: times arrive inside the actions.
- *
- * A room's log holds every event from `first` to `last` without a hole. An event is applied when
- * its number is last + 1, ignored when it is not above last, and held back otherwise until a sync
- * has filled the hole; `behind` names the rooms that need one.
+ * What becomes of a room's log is in roomlog.js, of its messages in messagestate.js.
  */
 
-/** Above this many missed events a room starts afresh at its newest, and history fills the past. */
-export const LONGEST_CATCH_UP = 300;
-const KEPT_EVENTS = 600;
-const TRIM_TO = 400;
+import { stateIn, threadSummary } from "./messagestate.js";
+import * as log from "./roomlog.js";
+import { discovered, named, welcome } from "./roomstate.js";
+import { unread } from "./unread.js";
+
+export { LONGEST_CATCH_UP, covers, isBroughtIn, shown, unknownQuotes } from "./roomlog.js";
+export { badgeOf, isFarBehind, unread, unreadInAll, unreadOf } from "./unread.js";
 export const TYPING_MS = 6000;
 
 export function initial() {
@@ -23,6 +23,7 @@ export function initial() {
     rooms: {},
     open: null, // slug of the room on screen
     attending: false, // whether its newest message is in view of somebody
+    parted: null, // of the last room that was lost while this page was there: {name, kind, event}
   };
 }
 
@@ -34,7 +35,10 @@ const REDUCERS = {
   ready(state, { ready, forget = false }) {
     const afresh = forget || state.epoch !== ready.epoch;
     const rooms = Object.fromEntries(
-      ready.rooms.map((given) => [given.room, welcome(roomOf(state, given.room), given, afresh)]),
+      ready.rooms.map((given) => [
+        given.room,
+        welcome(roomOf(state, given.room), given, { afresh, me: ready.user }),
+      ]),
     );
     const { user: me, certificate, limits, epoch } = ready;
     const known = { me, certificate, limits, epoch, synced: true };
@@ -44,11 +48,13 @@ const REDUCERS = {
   event(state, { event }) {
     const room = roomOf(state, event.room);
     if (concernsMe(state, event) && event.type === "member.left") {
-      return room && event.seq > room.last ? without(state, event.room) : state;
+      if (!room || event.seq <= room.last) return state;
+      const { name, kind } = room;
+      return { ...without(state, event.room), parted: { name, kind, event } };
     }
     if (!room && !concernsMe(state, event)) return state;
-    if (!room) return reduce(withRoom(state, discovered(event)), { type: "event", event });
-    return withRoom(state, receive(room, [event], context(state, room)));
+    if (!room) return reduce(withRoom(state, discovered(event, state.me)), { type: "event", event });
+    return withRoom(state, log.receive(room, [event], context(state, room)));
   },
 
   /** The answer to `sync`; a room that is ours no more answers with an error. */
@@ -57,24 +63,50 @@ const REDUCERS = {
       const room = roomOf(next, slug);
       if (!room) return next;
       if (answer.error) return without(next, slug);
-      const moved = receive(room, answer.events, context(next, room));
+      const moved = log.receive(room, answer.events, context(next, room));
       return withRoom(next, { ...moved, head: Math.max(moved.head, answer.head ?? 0) });
     }, state);
   },
 
-  /** The answer to `history`: events that end right below the first one we have. */
-  history(state, { room: slug, events, more }) {
+  /** The answer to `history`: events that end right below what is on screen, or begin after it. */
+  history(state, { room: slug, ...page }) {
+    const room = roomOf(state, slug);
+    return room ? withRoom(state, log.withPage(room, page)) : state;
+  },
+
+  /** Looks for a far part of the log; until it comes nothing of the room counts as shown. */
+  seeking(state, { room: slug, value }) {
+    const room = roomOf(state, slug);
+    return room && room.seeking !== value ? withRoom(state, { ...room, seeking: value }) : state;
+  },
+
+  /** The part of the log around a far message; `target` is the number to be looked at, if any. */
+  "window.opened"(state, { room: slug, target = null, ...page }) {
     const room = roomOf(state, slug);
     if (!room) return state;
-    const older = events.filter((event) => event.seq < room.first);
-    if (older.length > 0 && older.at(-1).seq !== room.first - 1) return state;
-    return withRoom(state, {
-      ...room,
-      events: [...older, ...room.events],
-      first: older.length > 0 ? older[0].seq : room.first,
-      more: more && (older[0]?.seq ?? room.first) > 1,
-      asked: true,
-    });
+    const opened = log.openWindow(room, page);
+    return withRoom(state, target === null ? opened : log.aim(opened, target));
+  },
+
+  /** Back to the newest. */
+  "window.closed"(state, { room: slug }) {
+    const room = roomOf(state, slug);
+    return room ? withRoom(state, log.closeWindow(room)) : state;
+  },
+
+  /** A message on screen to be looked at. */
+  targeted(state, { room: slug, seq }) {
+    const room = roomOf(state, slug);
+    return room ? withRoom(state, log.aim(room, seq)) : state;
+  },
+
+  /** Messages that are quoted and were not known; `wanted` was looked for in vain where it is missing. */
+  learned(state, { room: slug, wanted, events, later = [] }) {
+    const room = roomOf(state, slug);
+    if (!room) return state;
+    const next = log.learn(room, events, later);
+    if (stateIn(next.messages, wanted)) return withRoom(state, next);
+    return withRoom(state, { ...next, unfound: [...next.unfound, wanted] });
   },
 
   heads(state, { rooms }) {
@@ -86,7 +118,16 @@ const REDUCERS = {
 
   read(state, { room: slug, seq }) {
     const room = roomOf(state, slug);
-    return room && seq > room.read ? withRoom(state, { ...room, read: seq }) : state;
+    if (!room || seq <= room.read) return state;
+    const mentions = seq >= room.last ? 0 : room.mentions;
+    return withRoom(state, { ...room, read: seq, mentions, marked: false });
+  },
+
+  /** From this message on all is unread again; here only, and until the room is opened anew. */
+  unread(state, { room: slug, seq }) {
+    const room = roomOf(state, slug);
+    if (!room || seq > room.last) return state;
+    return withRoom(state, { ...room, read: seq - 1, divider: seq - 1, marked: true });
   },
 
   typing(state, { room: slug, user, at }) {
@@ -107,7 +148,8 @@ const REDUCERS = {
   /** A room that this person is in from now on; an event may have said so already. */
   "room.added"(state, { room: given }) {
     const room = roomOf(state, given.room);
-    return withRoom(state, room ? named(room, given) : welcome(null, given, true));
+    if (room) return withRoom(state, named(room, given));
+    return withRoom(state, welcome(null, given, { afresh: true, me: state.me }));
   },
 
   "room.removed"(state, { room }) {
@@ -115,17 +157,19 @@ const REDUCERS = {
   },
 
   opened(state, { room: slug }) {
-    const closed = state.open !== null && state.open !== slug ? settle(state, state.open) : state;
-    return mark({ ...closed, open: slug, attending: false });
+    const isOther = state.open !== slug;
+    const closed = isOther && state.open !== null ? leave(state, state.open) : state;
+    const entered = isOther ? enter(closed, slug) : closed;
+    return mark({ ...entered, open: slug, attending: false });
   },
 
   /** Whether a person is looking at the newest message of the open room. */
   attending(state, { value }) {
     const room = roomOf(state, state.open);
-    const next = { ...state, attending: value };
+    const next = { ...state, attending: value && !room?.window };
     if (!room) return next;
-    if (value && room.read < room.last) return withRoom(next, { ...room, read: room.last });
-    return next;
+    const isRead = next.attending && !room.marked && room.read < room.last;
+    return isRead ? withRoom(next, { ...room, read: room.last, mentions: 0 }) : next;
   },
 
   /** Nobody looks any more: what comes now is new from here on. */
@@ -140,7 +184,8 @@ const REDUCERS = {
     if (!room || room.waiting.some((other) => other.clientId === entry.clientId)) return state;
     if (isStored(room, state.me, entry.clientId)) return state;
     const waiting = [...room.waiting, entry];
-    return withRoom(state, { ...room, waiting, divider: entry.adopted ? room.divider : null });
+    if (entry.adopted || entry.thread) return withRoom(state, { ...room, waiting });
+    return withRoom(state, { ...log.closeWindow(room), waiting, divider: null, marked: false });
   },
 
   "echo.changed"(state, { entry }) {
@@ -162,57 +207,25 @@ const REDUCERS = {
   /** Lets go of the oldest events of a long log; history brings them back. */
   trimmed(state, { room: slug }) {
     const room = roomOf(state, slug);
-    return room && room.events.length > KEPT_EVENTS ? withRoom(state, trim(room)) : state;
+    return room && room.events.length > log.KEPT_EVENTS ? withRoom(state, log.trim(room)) : state;
   },
 };
 
 // --- Rooms -----------------------------------------------------------------------------------
 
-function blank(given) {
-  return {
-    slug: given.room,
-    name: given.name || given.room,
-    kind: given.kind ?? "public",
-    role: given.role ?? "member",
-    first: 1,
-    last: 0,
-    head: 0,
-    read: 0,
-    events: [],
-    held: {},
-    waiting: [],
-    typing: {},
-    more: true, // whether older events than `first` may exist
-    asked: false, // whether history was asked for since the log began
-    divider: null, // events above this number are under the line "New"
-  };
+/** A room that is opened again: what was marked as unread may now be read. */
+function enter(state, slug) {
+  const room = roomOf(state, slug);
+  return room?.marked ? withRoom(state, { ...room, marked: false }) : state;
 }
 
-/** A room as `ready` describes it, with the log we have of it where that still joins up. */
-function welcome(known, given, afresh) {
-  const room = known ?? blank(given);
-  const head = given.head ?? 0;
-  const read = Math.max(given.read ?? 0, afresh ? 0 : room.read);
-  const next = { ...named(room, given), head, read: Math.min(read, head) };
-  const joinsUp = known && !afresh && room.last <= head && head - room.last <= LONGEST_CATCH_UP;
-  return joinsUp ? next : begin(next);
-}
-
-function named(room, { name, kind, role }) {
-  return { ...room, name: name || room.name, kind: kind ?? room.kind, role: role ?? room.role };
-}
-
-/** An empty log that starts at what was read, or at the newest event where that is far behind. */
-function begin(room) {
-  const last = room.head - room.read <= LONGEST_CATCH_UP ? room.read : room.head;
-  return { ...room, last, first: last + 1, events: [], held: {}, more: last > 0, asked: false };
-}
-
-/** A room we learn of by the event that puts this person into it: its log begins with that one. */
-function discovered(event) {
-  const { name, kind, role } = event.data;
-  const room = blank({ room: event.room, name, kind, role });
-  return begin({ ...room, head: event.seq - 1, read: event.seq - 1 });
+/** A room that is left keeps little of its log: it is drawn the faster when it is opened again. */
+function leave(state, slug) {
+  const room = roomOf(state, slug);
+  if (!room) return state;
+  const closed = { ...log.closeWindow(room), divider: null, target: null };
+  const unreadEvents = room.last - room.read;
+  return withRoom(state, log.trim(closed, Math.max(log.LEFT_BEHIND, unreadEvents)));
 }
 
 /** Draws the line "New" in the open room where unread messages begin. */
@@ -242,59 +255,9 @@ function settle(state, slug) {
   return room && room.divider !== null ? withRoom(state, { ...room, divider: null }) : state;
 }
 
-function trim(room) {
-  const events = room.events.slice(-TRIM_TO);
-  return { ...room, events, first: events[0].seq, more: true };
-}
-
-// --- The rule of numbers ------------------------------------------------------------------------
-
 function context(state, room) {
   const open = state.open === room.slug;
   return { me: state.me, open, attending: open && state.attending };
-}
-
-function receive(room, events, reader) {
-  let next = events.reduce((now, event) => take(now, event, reader), room);
-  for (let held = next.held[next.last + 1]; held; held = next.held[next.last + 1]) {
-    next = take(next, held, reader);
-  }
-  return next;
-}
-
-function take(room, event, reader) {
-  if (event.seq <= room.last) return withoutEcho(room, event, reader.me);
-  const head = Math.max(room.head, event.seq);
-  if (event.seq > room.last + 1) {
-    return { ...room, head, held: { ...room.held, [event.seq]: event } };
-  }
-  return apply({ ...room, head }, event, reader);
-}
-
-function apply(room, event, { me, open, attending }) {
-  const { [event.seq]: taken, ...held } = room.held;
-  const { [event.by.id]: typed, ...typing } = room.typing;
-  const mine = event.by.id === me?.id;
-  const caughtUp = room.read === room.last;
-  const next = {
-    ...withoutEcho(room, event, me),
-    ...(event.type === "room.changed" && event.data.name && { name: event.data.name }),
-    held,
-    typing,
-    last: event.seq,
-    events: [...room.events, event],
-  };
-  if (attending || (caughtUp && (mine || event.type !== "message.posted"))) {
-    return { ...next, read: event.seq };
-  }
-  return open && caughtUp ? { ...next, divider: room.read } : next;
-}
-
-/** A stored event takes the place of its local echo. */
-function withoutEcho(room, event, me) {
-  const clientId = event.by.id === me?.id ? event.data.client_id : null;
-  if (!clientId || !room.waiting.some((entry) => entry.clientId === clientId)) return room;
-  return { ...room, waiting: room.waiting.filter((entry) => entry.clientId !== clientId) };
 }
 
 function isStored(room, me, clientId) {
@@ -328,24 +291,42 @@ export function behind(state) {
   return rooms;
 }
 
-const counted = new WeakMap(); // rooms never change, so a count holds for as long as its room
-
-/** How many messages of others wait; where the log does not reach back, every event counts. */
-export function unread(state, room) {
-  if (!counted.has(room)) counted.set(room, countUnread(room, state.me?.id));
-  return counted.get(room);
+/** A message's present state, as it is known here; undefined where it is not. */
+export function messageOf(room, id) {
+  return room && stateIn(room.messages, id);
 }
 
-function countUnread(room, me) {
-  const beyond = Math.max(0, room.first - 1 - room.read);
-  const news = room.events.filter(
-    (event) => event.seq > room.read && event.type === "message.posted" && event.by.id !== me,
+/** How many answers stand under a message, and when the last came: {count, last} or null. */
+export function threadOf(room, id) {
+  return threadSummary(messageOf(room, id));
+}
+
+/** A message, or any other event, by its number. */
+export function eventAt(room, seq) {
+  return log.shown(room).events.find((event) => event.seq === seq);
+}
+
+/**
+ * Some events of a room as a room of their own, for a list beside it: what `thread` or `pins`
+ * answered, with what the room's log has come to know since.
+ */
+export function excerpt(room, { events, later = [] }, { thread = null } = {}) {
+  const ids = new Set(events.map((event) => event.id));
+  const answers = room.events.filter(
+    (event) => thread !== null && event.data.thread === thread && !ids.has(event.id),
   );
-  return beyond + news.length;
+  const all = [...events, ...answers].sort((a, b) => a.seq - b.seq);
+  const part = log.learn({ ...room, messages: quotedIn(all, room) }, all, later);
+  const waiting = room.waiting.filter((entry) => thread !== null && entry.thread === thread);
+  return { ...part, events: all, waiting, window: null, divider: null, target: null };
 }
 
-export function unreadInAll(state) {
-  return Object.values(state.rooms).reduce((sum, room) => sum + unread(state, room), 0);
+/** What these events quote and the room knows, where it is not among them itself. */
+function quotedIn(events, room) {
+  const ids = new Set(events.map((event) => event.id));
+  const quoted = events.map((event) => event.data.reply_to).filter((id) => id && !ids.has(id));
+  const known = quoted.map((id) => [id, stateIn(room.messages, id)]);
+  return Object.fromEntries(known.filter(([, state]) => state));
 }
 
 /** Rooms as the list shows them: by name, conversations of two after the rooms. */
@@ -360,11 +341,12 @@ export function listed(state) {
 
 /** Whether the open room's newest part is here, so that it can be shown and counted as read. */
 export function isFilled(room) {
-  return room.last >= room.head && (room.asked || !room.more);
+  if (room.seeking) return false;
+  return room.window !== null || (room.last >= room.head && (room.asked || !room.more));
 }
 
 export function needsHistory(room) {
-  return room.last >= room.head && !room.asked && room.more;
+  return room.window === null && room.last >= room.head && !room.asked && room.more;
 }
 
 export function typists(room, at) {

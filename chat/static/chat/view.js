@@ -3,17 +3,21 @@
 import { bannerFor } from "./banner.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { MessageList } from "./messages.js";
-import { KINDS, RoomList } from "./rooms.js";
-import { isFilled, listed, roomOf, typists, unread, unreadInAll } from "./store.js";
+import { RoomList, kindWords } from "./rooms.js";
+import { badgeOf, isFilled, listed, roomOf, shown, typists, unread, unreadInAll } from "./store.js";
 import { timeline } from "./timeline.js";
 
 const wide = matchMedia("(min-width: 48rem)");
 
 export class View {
-  /** @param {object} on  open(slug), older(), moved(), toggled(), retry(clientId), discard(clientId) */
-  constructor({ find, on }) {
+  /**
+   * @param {object} on      open(slug) and what the list of messages wants (messages.js)
+   * @param {object} people  presenceOf(user id), countOf(slug): how many there are, if known
+   */
+  constructor({ find, on, people }) {
     this.find = find;
-    this.rooms = new RoomList({ list: find("room-list"), filter: find("room-filter"), on });
+    this.people = people;
+    this.rooms = new RoomList({ root: find("room-list"), on });
     this.messages = new MessageList({
       scroller: find("scroller"),
       list: find("timeline"),
@@ -42,39 +46,62 @@ export class View {
     document.body.classList.toggle("is-in-room", state.open !== null);
     find("loading").hidden = state.synced;
     find("room").hidden = !room;
-    find("outside").hidden = Boolean(room) || state.open === null || !state.synced;
     find("nothing-open").hidden = Boolean(room) || state.open !== null || !state.synced;
-    setText(find("outside-name"), state.open ?? "");
     if (!room) this.messages.clear();
   }
 
   #showRooms(state) {
-    const rooms = listed(state).map((room) => {
-      const { slug, name, kind } = room;
-      return { slug, name, kind, unread: unread(state, room) };
-    });
+    if (!state.synced) return; // what came with the page stays until more is known
+    const rooms = listed(state).map((room) => this.#line(room));
     this.rooms.show(rooms, state.open);
-    this.find("no-rooms").hidden = rooms.length > 0 || !state.synced;
+    this.find("no-rooms").hidden = rooms.length > 0;
+  }
+
+  #line(room) {
+    const { slug, name, kind, archived, notify, others, last, head } = room;
+    const isTwo = kind === "direct" && others.length === 1;
+    return {
+      slug,
+      name,
+      kind,
+      others,
+      archived,
+      ...badgeOf(room),
+      isBehind: last < head,
+      muted: notify === "nothing",
+      presence: isTwo ? this.people.presenceOf(others[0]) : null,
+    };
+  }
+
+  #showHead(room) {
+    const { find } = this;
+    const count = room.kind === "direct" ? room.others.length + 1 : this.people.countOf(room.slug);
+    setText(find("room-name"), room.name);
+    setText(find("room-kind"), kindWords(room));
+    setText(find("member-count"), count ? String(count) : "");
+    setAttribute(find("show-members"), "aria-label", membersWords(count));
+    find("room").dataset.slug = room.slug;
+    setAttribute(find("scroller"), "aria-label", `Messages in ${room.name}`);
   }
 
   #showRoom(state, room, now) {
     const { find } = this;
     const items = timeline(room, state.me, new Date(now));
-    setText(find("room-name"), room.name);
-    find("leave-room").hidden = room.kind === "direct";
-    setText(find("room-kind"), KINDS[room.kind] ?? "");
-    find("room").dataset.slug = room.slug;
-    setAttribute(find("scroller"), "aria-label", `Messages in ${room.name}`);
-    find("room-start").hidden = room.more || !isFilled(room);
-    find("older").hidden = !room.more || !room.asked;
+    this.#showHead(room);
+    const { more } = shown(room);
+    const isAsked = room.window !== null || room.asked;
+    find("room-start").hidden = more || !isFilled(room);
+    find("older").hidden = !more || !isAsked;
     find("room-empty").hidden = !isFilled(room) || items.some((item) => item.isMessage);
-    setText(find("typing"), typingWords(typists(room, now)));
+    setText(find("typing"), typingWords(room.archived ? [] : typists(room, now)));
     this.messages.show({
       slug: room.slug,
       items,
       unread: unread(state, room),
-      hasOlder: room.more && room.asked,
+      hasOlder: more && isAsked,
+      hasNewer: room.window !== null,
       isFilled: isFilled(room),
+      target: room.target,
     });
   }
 
@@ -91,7 +118,7 @@ export class View {
   showStopped({ code, title: heading, sentence, steps }) {
     const { find } = this;
     this.messages.clear();
-    find("room-list").replaceChildren();
+    this.rooms.clear();
     find("chat").hidden = true;
     document.body.classList.remove("is-in-room");
     setText(find("stopped-title"), heading);
@@ -108,6 +135,11 @@ export class View {
 function title(state, room) {
   const count = unreadInAll(state);
   return `${count > 0 ? `(${count}) ` : ""}${room ? room.name : "Chat"} – Signet`;
+}
+
+function membersWords(count) {
+  if (!count) return "People in this room";
+  return count === 1 ? "1 person in this room" : `${count} people in this room`;
 }
 
 function typingWords(names) {
