@@ -8,10 +8,22 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from chat import pictures
+from pki import bundles, identity_files
 from pki.models import User
+from pki.views import health
 from tests import factories
 
 TESTS = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take long to start a process."""
+    monkeypatch.setattr(identity_files, "SECONDS", 120)
+    monkeypatch.setattr(pictures, "SECONDS", 120)
+    monkeypatch.setattr(bundles, "TOOL_SECONDS", 120)
+    monkeypatch.setattr(health, "ANSWER_SECONDS", 30)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 from pki.models import Operation
 
 
-def finished(operation: Operation, *, seconds: float = 10) -> Operation:
+def finished(operation: Operation, *, seconds: float = 60) -> Operation:
     """The row of an operation once it has ended; its test needs committed rows."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

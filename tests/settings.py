@@ -30,6 +30,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
     )
 else:
+    DATABASES["default"]["ENGINE"] = "tests.postgresql"
     del DATABASES["default"]["OPTIONS"]["pool"]  # the pool outlives the test database
     # What a test leaves behind need not survive a power cut.
     DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"

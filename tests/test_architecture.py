@@ -16,7 +16,7 @@ SOURCES = sorted(
     for path in (REPOSITORY / package).rglob("*.py")
     if "migrations" not in path.parts
 )
-PKI_FACE = {"pki.identity", "pki.signals"}
+PKI_FACE = {"pki.audit", "pki.identity", "pki.signals"}
 PKI_STAGES = [
     {
         "algorithms",
@@ -27,6 +27,7 @@ PKI_STAGES = [
         "files",
         "lint",
         "masterkey",
+        "people_list",
         "profiles",
         "signals",
     }
@@ -48,14 +49,54 @@ PKI_STAGES = [
     }
     | {"adoption", "catalogue", "holdings", "imports", "lockouts", "outside", "responder", "roster"}
     | {"server_certificates", "signatory", "wanted"},
-    {"certification", "endpoints", "probes", "enrolment", "identity", "server_renewal"}
+    {"certification", "endpoints", "probes", "enrolment", "identity", "invitations"}
+    | {"server_renewal"}
     | {"succession", "upkeep"},
 ]
 CHAT_STAGES = [
-    {"errors", "protocol", "rendering", "session"},
+    {
+        "errors",
+        "fields",
+        "files",
+        "highlighting",
+        "pictures",
+        "presence",
+        "protocol",
+        "rendering",
+        "requests",
+        "scanning",
+        "search_query",
+        "session",
+    },
     {"models", "querysets"},
-    {"connection", "fanout", "hub", "log", "permissions", "standing"},
-    {"services"},
+    {
+        "certificates",
+        "company",
+        "connection",
+        "delivery",
+        "fanout",
+        "hub",
+        "lookalikes",
+        "log",
+        "mentions",
+        "permissions",
+        "places",
+        "recheck",
+        "standing",
+        "trail",
+    },
+    {
+        "attachments",
+        "directory",
+        "export",
+        "members",
+        "messages",
+        "moderation",
+        "oversight",
+        "reading",
+    }
+    | {"pins", "reactions", "redaction", "retention", "rooms", "search"},
+    {"shell"},
 ]
 
 
@@ -104,6 +145,13 @@ def test_files_import_lower_stages_only(package, stages):
             if parts[0] == package and len(parts) > 1:
                 other = parts[1]
                 assert stage_of.get(other, len(stages)) <= number, f"{module} imports {other}"
+
+
+def test_every_module_of_the_chat_has_its_tests():
+    """Registration has none; the console's forms are tried in its pages."""
+    modules = {path.stem for path in (REPOSITORY / "chat").glob("*.py")}
+    tests = {path.stem for path in (REPOSITORY / "tests" / "chat").glob("test_*.py")}
+    assert {f"test_{name}" for name in modules - {"__init__", "apps", "forms", "urls"}} == tests
 
 
 def test_only_revocation_assigns_revoked_at():

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.services import skip_without
-from tests.test_architecture import CHAT_STAGES, PKI_STAGES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 POSTGRESQL = os.environ.get(
@@ -30,13 +29,6 @@ def answers(url: str, *, port: int) -> bool:
     return True
 
 
-def without_database(package: str) -> list[str]:
-    """Tests of modules that know no database: the lowest stage of the architecture."""
-    lowest = {"pki": PKI_STAGES[0], "chat": CHAT_STAGES[0]}[package]
-    files = (f"tests/{package}/test_{module}.py" for module in sorted(lowest))
-    return [f"--ignore={file}" for file in files if (REPOSITORY / file).exists()]
-
-
 @pytest.mark.skipif("DATABASE_URL" in os.environ, reason="this is the run on other backends")
 @pytest.mark.parametrize("package", ["pki", "chat"])
 def test_everything_holds_on_postgresql_and_redis(package):
@@ -47,7 +39,7 @@ def test_everything_holds_on_postgresql_and_redis(package):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            *(f"tests/{package}", *without_database(package)),
+            *("-p", "tests.only_database", f"tests/{package}"),
         ],
         cwd=REPOSITORY,
         env={**os.environ, "DATABASE_URL": POSTGRESQL, "REDIS_URL": REDIS},

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from asgiref.sync import SyncToAsync
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
 
-from chat import services
+from chat import company, fanout, hub, lookalikes, rooms
+from chat.standing import standings
 from pki.identity import Identity
 from tests import factories
+from tests.chat.ears import Ear
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def cast(pki: factories.PKI, people: factories.People, at: dt.datetime) -> Cast:
 @pytest.fixture
 def den(cast: Cast, at: dt.datetime) -> str:
     """A private room: Alice owns it, Bob is in it. Its log has two events."""
-    services.create_room(
+    rooms.create_room(
         actor=cast.alice, room="den", name="Den", kind="private", members=["bob"], at=at
     )
     return "den"
@@ -45,8 +49,14 @@ def den(cast: Cast, at: dt.datetime) -> str:
 @pytest.fixture
 def square(cast: Cast, at: dt.datetime) -> str:
     """A public room with Alice alone in it. Its log has one event."""
-    services.create_room(actor=cast.alice, room="square", name="Square", kind="public", at=at)
+    rooms.create_room(actor=cast.alice, room="square", name="Square", kind="public", at=at)
     return "square"
+
+
+@pytest.fixture(autouse=True)
+def no_names_remembered() -> None:
+    """The accounts of another test are none of this one's."""
+    lookalikes.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +64,37 @@ def no_connection_left_in_the_thread() -> Iterator[None]:
     """Database work of async code has a thread of its own, whose connection outlives the test."""
     yield
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process, which tells nobody who is there: see test_fanout and test_company for these."""
+    monkeypatch.setattr(fanout, "_layer", lambda: None)
+    monkeypatch.setattr(company, "GATHER", 3600)
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """News is lost: whatever is announced reaches no hub."""
+    monkeypatch.setattr(fanout, "announce", lambda _news: None)
+
+
+@pytest.fixture
+async def listening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """A hub of the test's own, and a way to put ears into it."""
+    monkeypatch.setattr(fanout, "_layer", lambda: None)
+    subject = hub.Hub(heartbeat=3600)
+    ears = []
+
+    async def listen(identity: Identity, **options: Any) -> Ear:
+        ear = Ear(identity, **options)
+        subject.admit(ear.connection)
+        ears.append(ear)
+        subject.open(ear.connection, await sync_to_async(standings)([identity.user_id]))
+        return ear
+
+    listen.hub = subject  # type: ignore[attr-defined]
+    yield listen
+    for ear in ears:
+        subject.remove(ear.connection)
+    await asyncio.sleep(0)

@@ -15,6 +15,7 @@ from chat import hub, protocol
 from chat.routing import websocket_urlpatterns
 
 application = URLRouter(websocket_urlpatterns)
+PATIENCE = 30  # seconds; a machine may be busy
 
 
 class Closed(Exception):
@@ -24,13 +25,26 @@ class Closed(Exception):
         self.reason = reason
 
 
+class Socket(WebsocketCommunicator):
+    """Waits for longer than a second: by giving up it would end the application."""
+
+    async def connect(self, timeout: float = PATIENCE) -> Any:
+        return await super().connect(timeout)
+
+    async def receive_output(self, timeout: float = PATIENCE) -> Any:
+        return await super().receive_output(timeout)
+
+    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+        await super().disconnect(code, timeout)
+
+
 class Client:
     """One socket of somebody's. `backlog` is what its network has not taken yet."""
 
     def __init__(self, identity: Any, *, path: str = "/ws/chat/", offer: list[str] | None = None):
         self.backlog = 0
         offered = ["signet.v1.json"] if offer is None else offer
-        self.socket = WebsocketCommunicator(application, path, subprotocols=offered)
+        self.socket = Socket(application, path, subprotocols=offered)
         self.socket.scope["identity"] = identity
         self.socket.scope["extensions"] = {
             "websocket.http.response": {},
@@ -38,21 +52,26 @@ class Client:
         }
         self.refs = itertools.count(1)
         self.pushed: list[dict[str, Any]] = []
+        self.company: dict[str, str] = {}  # who is there, as last told
         self.codec: protocol.Codec | None = None
 
     async def open(self) -> dict[str, Any]:
-        accepted, subprotocol = await self.socket.connect(timeout=5)
+        accepted, subprotocol = await self.socket.connect()
         assert accepted
         self.codec = protocol.CODECS.get(subprotocol)
         return await self.next()
 
-    async def next(self, *, timeout: float = 5) -> dict[str, Any]:
-        """The next frame, whatever it is; raises Closed."""
+    async def next(self) -> dict[str, Any]:
+        """The next frame; raises Closed. Who is there comes in its own time and is kept apart."""
         assert self.codec is not None
-        return self.codec.decode(await self.raw(timeout=timeout))
+        while True:
+            message = self.codec.decode(await self.raw())
+            if message.get("ev") != "presence":
+                return message
+            self.company |= message["people"]
 
-    async def raw(self, *, timeout: float = 5) -> Any:
-        output = await self.socket.receive_output(timeout=timeout)
+    async def raw(self) -> Any:
+        output = await self.socket.receive_output()
         if output["type"] == "websocket.close":
             raise Closed(output["code"], output["reason"])
         return output["text"] if "text" in output else output["bytes"]
@@ -96,10 +115,17 @@ class Client:
         """Nothing more was pushed, and nothing is within a while."""
         if self.pushed:
             return False
-        return bool(await self.socket.receive_nothing(timeout=seconds))
+        if self.codec is None:
+            return bool(await self.socket.receive_nothing(timeout=seconds))
+        try:
+            async with asyncio.timeout(seconds):
+                self.pushed.append(await self.next())
+        except TimeoutError:
+            return True
+        return False
 
     async def leave(self) -> None:
-        await self.socket.disconnect(timeout=5)
+        await self.socket.disconnect()
 
 
 @asynccontextmanager

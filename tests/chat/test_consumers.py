@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
-from chat import hub, services
+from chat import hub, messages, rooms
 from chat.consumers import SocketConsumer
 from chat.models import Room
 from chat.protocol import Limits
@@ -66,7 +66,9 @@ class TestHandshake:
                 "rooms": [
                     {
                         "room": "den", "name": "Den", "kind": "private", "head": 2, "read": 2,
-                        "role": "member",
+                        "role": "member", "description": "", "posting": "members",
+                        "slow_seconds": 0, "archived": False, "notify": "all", "others": [],
+                        "mentions": 0,
                     }
                 ],
                 "limits": {
@@ -111,7 +113,7 @@ class TestHandshake:
             assert (room["room"], room["head"], room["role"]) == ("lobby", 1, "member")
 
     async def test_direct_room_bears_the_name_of_the_other(self, cast, at):
-        await database(services.create_room)(
+        await database(rooms.create_room)(
             actor=cast.alice, room="d", name="x", kind="direct", members=["bob"], at=at
         )
         async with connected(cast.alice, cast.bob) as (alice, bob):
@@ -143,7 +145,7 @@ class TestHandshake:
         await client.open()
         assert hub.current().people
         client.socket.future.cancel()
-        await asyncio.sleep(0.01)
+        await asyncio.wait([client.socket.future], timeout=30)
         assert not hub.current().people
 
 
@@ -191,15 +193,24 @@ class TestRequests:
                     ("typing", {"room": room}),
                     ("join", {"room": room}),
                     ("leave", {"room": room}),
+                    ("change", {"room": room, "name": "Mine"}),
+                    ("members", {"room": room}),
+                    ("invite", {"room": room, "user": "charlie"}),
+                    ("remove", {"room": room, "user": "bob"}),
+                    ("ban", {"room": room, "user": "bob", "reason": "x"}),
+                    ("unban", {"room": room, "user": "bob"}),
+                    ("role", {"room": room, "user": "charlie", "role": "owner"}),
+                    ("notify", {"room": room, "level": "all"}),
                 ):
                     reply = await charlie.ask(op, **fields)
                     answers.append((room, op, reply["ok"], reply["error"]))
-        assert [a[1:] for a in answers[:7]] == [a[1:] for a in answers[7:]]
+        half = len(answers) // 2
+        assert [a[1:] for a in answers[:half]] == [a[1:] for a in answers[half:]]
         assert {a[3]["code"] for a in answers} == {"not_found"}
 
     async def test_unknown_op_and_bad_frames_get_one_error_each(self, cast):
         async with connected(cast.alice) as (alice,):
-            assert (await alice.ask("search", query="x"))["error"]["code"] == "unknown_op"
+            assert (await alice.ask("shout", text="x"))["error"]["code"] == "unknown_op"
             await alice.send("nonsense")
             assert (await alice.next())["ref"] is None
             assert (await alice.ask("ping"))["ok"]
@@ -212,7 +223,7 @@ class TestRequests:
 
         async with connected(cast.alice) as (alice,):
             with monkeypatch.context() as patch:
-                patch.setattr(services, "post_message", fail)
+                patch.setattr(messages, "post_message", fail)
                 reply = await alice.ask("post", **message(den))
             assert reply["error"]["code"] == "unavailable"
             assert "disk full" not in str(reply)
@@ -226,6 +237,7 @@ class TestRequests:
 
     async def test_flood_is_refused_and_then_closed(self, cast, limited):
         limited(rate=1, burst=5)
+        hub.current().clock = lambda: 0.0
         async with connected(cast.alice) as (alice,):
             for _ in range(5):
                 assert (await alice.ask("ping"))["ok"]
@@ -282,7 +294,8 @@ class TestComingAndGoing:
             assert (reply["event"]["type"], reply["event"]["seq"]) == ("room.created", 1)
             assert await bob.push("room") == {
                 "ev": "room", "room": "new", "name": "New", "kind": "private", "head": 1,
-                "read": 2, "role": "member",
+                "read": 2, "role": "member", "description": "", "posting": "members",
+                "slow_seconds": 0, "archived": False, "notify": "all", "others": [], "mentions": 0,
             }  # fmt: skip
             await alice.ask("post", **message("new"))
             assert await bob.events(2) == [2, 3]
@@ -325,6 +338,50 @@ class TestComingAndGoing:
                 heard += await bob.events(1)
             assert heard[-2:] == [8, 9]
             assert heard == sorted(set(heard))
+
+    @pytest.mark.parametrize("how", [{"op": "remove"}, {"op": "ban", "reason": "Spam"}])
+    async def test_who_is_put_out_hears_so_and_nothing_after(self, cast, den, how):
+        async with connected(cast.bob, cast.bob, cast.alice) as (phone, laptop, alice):
+            await alice.ask("post", **message(den))
+            assert await laptop.events(1) == await phone.events(1) == [3]
+
+            assert (await alice.ask(room=den, user="bob", **how))["event"]["seq"] == 4
+            await alice.ask("post", **message(den))
+
+            assert await alice.events(3) == [3, 4, 5]
+            for device in (phone, laptop):
+                farewell = await device.push("event")
+                assert (farewell["seq"], farewell["data"]["user"]["username"]) == (4, "bob")
+                for _ in range(2):
+                    assert (await device.ask("ping"))["ok"]
+                    await asyncio.sleep(0.1)
+                assert [m for m in device.pushed if m["ev"] == "event"] == []
+            for op, fields in (
+                ("sync", {"rooms": {den: 3}}),
+                ("history", {"room": den, "before": 9, "limit": 9}),
+                ("members", {"room": den}),
+                ("post", message(den)),
+            ):
+                assert (await phone.ask(op, **fields))["error"]["code"] == "not_found", op
+
+    async def test_choice_of_notices_reaches_the_other_devices_alone(self, cast, den):
+        async with connected(cast.bob, cast.bob, cast.alice) as (phone, laptop, alice):
+            assert (await phone.ask("notify", room=den, level="mentions"))["ok"]
+            fresh = await laptop.push("room")
+            assert (fresh["room"], fresh["notify"], fresh["head"]) == (den, "mentions", 2)
+            await asyncio.sleep(0.1)
+            await alice.ask("ping")
+            assert [m for m in alice.pushed if m["ev"] == "room"] == []
+
+    async def test_role_and_changed_room_are_told_with_a_fresh_room(self, cast, den):
+        async with connected(cast.bob, cast.alice) as (bob, alice):
+            await alice.ask("role", room=den, user="bob", role="moderator")
+            assert await bob.events(1) == [3]
+            assert (await bob.push("room"))["role"] == "moderator"
+            await alice.ask("change", room=den, name="Cave", slow_seconds=9)
+            assert await bob.events(1) == [4]
+            fresh = await bob.push("room")
+            assert (fresh["name"], fresh["slow_seconds"], fresh["head"]) == ("Cave", 9, 4)
 
 
 class TestRevocation:

@@ -8,6 +8,7 @@ CODES = {
     "too_large",
     "rate_limited",
     "client_id_conflict",
+    "offset",
     "unavailable",
 }
 

@@ -16,12 +16,12 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
-from chat import fanout, hub, services
-from chat.fanout import News, Note, _packed, _unpacked
+from chat import fanout, hub, members, reading, rooms
+from chat.fanout import Leases, News, Note, _packed, _unpacked
 from chat.models import Room
 from chat.protocol import JSON
 from chat.standing import standings
-from tests.chat.test_hub import Ear
+from tests.chat.ears import Ear, post
 from tests.services import skip_without
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ def redis_server(port):
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -48,7 +48,7 @@ def redis_server(port):
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def layer_at(url):
@@ -93,7 +93,17 @@ def broken(settings):
     settings.CHANNEL_LAYERS = layer_at(f"redis://127.0.0.1:{free_port()}/0")
 
 
-class Elsewhere(hub.Hub):
+class Here(hub.Hub):
+    """Says when it hears what is sent through the channel layer."""
+
+    has_joined = False
+
+    async def _missed(self):
+        await super()._missed()
+        self.has_joined = True
+
+
+class Elsewhere(Here):
     """A hub of another process: announcements here do not reach it directly."""
 
     def _start(self):
@@ -108,7 +118,7 @@ class Elsewhere(hub.Hub):
 @pytest.fixture
 async def processes():
     """Two hubs, as of two processes, and ears in them."""
-    hubs = [hub.Hub(heartbeat=3600), Elsewhere(heartbeat=3600)]
+    hubs = [Here(heartbeat=3600), Elsewhere(heartbeat=3600)]
     ears = []
 
     async def listen(number, identity):
@@ -128,7 +138,7 @@ async def processes():
         await layer.close_pools()
 
 
-async def until(condition, seconds=5):
+async def until(condition, seconds=30):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -137,18 +147,7 @@ async def until(condition, seconds=5):
 
 async def joined(subject):
     """The hub is in the group of the channel layer."""
-    await until(lambda: subject.line._channel is not None)
-    await asyncio.sleep(0.1)
-
-
-async def post(actor, room, at, count=1):
-    def work():
-        for _ in range(count):
-            services.post_message(
-                actor=actor, room=room, client_id=str(uuid.uuid4()), body="hello", at=at
-            )
-
-    await database(work)()
+    await until(lambda: subject.has_joined)
 
 
 class TestOnRedis:
@@ -166,15 +165,47 @@ class TestOnRedis:
         there = await processes(1, cast.bob)
         await joined(processes.hubs[1])
 
-        await database(services.join)(actor=cast.bob, room=square, at=at)
+        await database(rooms.join)(actor=cast.bob, room=square, at=at)
         await until(lambda: there.seqs == [2])
         await post(cast.alice, square, at)
         await until(lambda: there.seqs == [2, 3])
-        await database(services.leave)(actor=cast.bob, room=square, at=at)
+        await database(rooms.leave)(actor=cast.bob, room=square, at=at)
         await until(lambda: there.seqs == [2, 3, 4])
         await post(cast.alice, square, at)
         await asyncio.sleep(0.3)
         assert there.seqs == [2, 3, 4]
+
+    async def test_who_is_banned_here_hears_nothing_more_there(
+        self, redis, cast, den, at, processes
+    ):
+        alice, there = await processes(0, cast.alice), await processes(1, cast.bob)
+        await joined(processes.hubs[1])
+        await post(cast.alice, den, at)
+        await until(lambda: there.seqs == [3])
+        await database(members.ban)(actor=cast.alice, room=den, user="bob", reason="x", at=at)
+        await until(lambda: there.seqs == [3, 4])
+        await post(cast.alice, den, at)
+        await until(lambda: alice.seqs == [3, 4, 5])
+        await asyncio.sleep(0.2)
+        assert there.seqs == [3, 4]
+
+    async def test_changed_room_role_and_choice_are_told_anew_there(
+        self, redis, cast, den, at, processes
+    ):
+        await processes(0, cast.alice)
+        there = await processes(1, cast.bob)
+        await joined(processes.hubs[1])
+
+        def told(field, value):
+            return lambda: [f[field] for f in there.frames("room")][-1:] == [value]
+
+        await database(rooms.change_room)(actor=cast.alice, room=den, name="Cave", at=at)
+        await until(told("name", "Cave"))
+        role = {"user": "bob", "role": "moderator"}
+        await database(members.change_role)(actor=cast.alice, room=den, at=at, **role)
+        await until(told("role", "moderator"))
+        await database(members.set_notices)(actor=cast.bob, room=den, level="mentions")
+        await until(told("notify", "mentions"))
 
     async def test_typing_and_read_marks_pass_and_do_not_come_twice(
         self, redis, cast, den, at, processes
@@ -184,11 +215,12 @@ class TestOnRedis:
         await joined(processes.hubs[0])
         await joined(processes.hubs[1])
         await post(cast.alice, den, at)
-        await database(services.mark_read)(
+        await database(reading.mark_read)(
             actor=cast.bob, room=den, seq=3, connection=here.connection.key
         )
-        await database(services.show_typing)(actor=cast.bob, room=den)
-        await until(lambda: there.frames("read") and alice.frames("typing"))
+        await database(reading.show_typing)(actor=cast.bob, room=den)
+        ears = (there.frames, "read"), (alice.frames, "typing"), (desk.frames, "typing")
+        await until(lambda: all(frames(ev) for frames, ev in ears))
         await asyncio.sleep(0.2)
         assert len(there.frames("read")) == 1
         assert len(alice.frames("typing")) == len(desk.frames("typing")) == 1
@@ -260,7 +292,7 @@ class TestWithoutTheLayer:
     ):
         here, there = await processes(0, cast.alice), await processes(1, cast.bob)
         await post(cast.alice, den, at, count=5)
-        await database(services.join)(actor=cast.bob, room=square, at=at)
+        await database(rooms.join)(actor=cast.bob, room=square, at=at)
         await post(cast.alice, square, at)
         await until(lambda: len(here.seqs) == 7)
         assert there.seqs == []
@@ -272,11 +304,11 @@ class TestWithoutTheLayer:
 
 
 async def test_news_that_waits_goes_together(monkeypatch):
-    sent = []
+    sent, is_free = [], asyncio.Event()
 
     async def send(_layer, message):
         sent.append(message)
-        await asyncio.sleep(0.01)
+        await is_free.wait()
 
     monkeypatch.setattr(fanout, "_layer", lambda: object())
     monkeypatch.setattr(fanout, "_send", send)
@@ -284,16 +316,29 @@ async def test_news_that_waits_goes_together(monkeypatch):
     for seq in range(100):
         line.put(News(rooms=((1, seq),)))
         await asyncio.sleep(0)
-    await asyncio.sleep(0.05)
-    assert len(sent) <= 3
-    assert sent[-1]["rooms"] == [[1, 99]]
+    is_free.set()
+    await until(lambda: line._sending is None)
+    assert [message["rooms"] for message in sent] == [[[1, 0]], [[1, 99]]]
 
 
 def test_news_survives_the_layer_without_the_event():
     note = Note(frame={"ev": "typing"}, room_id=3, but_user=4)
-    news = News(rooms=((1, 5),), people=(7,), notes=(note,))
+    leases = Leases(((7, "away"),), is_all=True)
+    news = News(rooms=((1, 5),), people=(7,), notes=(note,), leases=leases, origin="x")
     assert _unpacked(_packed(news, origin="x")) == news
     assert JSON.encode(_packed(news, origin="x"))
+
+
+def test_leases_that_wait_come_to_what_the_last_of_them_say():
+    many = [
+        Leases(((1, "active"), (2, "active"))),
+        Leases(((3, "active"), (2, "away")), is_all=True, asks=True),
+        Leases(((3, "offline"),)),
+    ]
+    packed = _packed(*(News(leases=leases) for leases in many), origin="x")
+    together = Leases(((3, "offline"), (2, "away")), is_all=True, asks=True)
+    assert _unpacked(packed).leases == together
+    assert _unpacked({**packed, "leases": None}).leases is None
 
 
 def test_closed_loop_is_passed_over(caplog):
@@ -333,5 +378,5 @@ async def test_cancelled_line_ends_even_if_the_layer_hides_the_cancellation(monk
     listening = asyncio.create_task(fanout.Line().listen(lambda _news: None, missed=missed))
     await asyncio.sleep(0.05)
     listening.cancel()
-    await asyncio.wait([listening], timeout=3)
+    await asyncio.wait([listening], timeout=30)
     assert listening.done()

@@ -49,11 +49,11 @@ def test_person_is_in_a_room_once(alice):
 
 
 def test_two_people_have_one_direct_room():
-    Room.objects.create(slug="a", name="A", kind="direct", pair="1:2")
+    Room.objects.create(slug="a", name="A", kind="direct", among="1:2")
     Room.objects.create(slug="b", name="B", kind="private")
     Room.objects.create(slug="c", name="C", kind="private")
     with pytest.raises(IntegrityError), transaction.atomic():
-        Room.objects.create(slug="d", name="D", kind="direct", pair="1:2")
+        Room.objects.create(slug="d", name="D", kind="direct", among="1:2")
 
 
 def test_rows_have_names_for_people(alice):

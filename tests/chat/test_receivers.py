@@ -8,17 +8,22 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from chat import hub
+from chat import hub, lookalikes
 from pki import people as people_of_pki
 from pki import revocation
 from pki.models import Certificate
-from pki.signals import certificate_revoked, trust_changed
+from pki.signals import (
+    certificate_issued,
+    certificate_released,
+    certificate_revoked,
+    trust_changed,
+)
 from tests.chat.sockets import connected
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("signal", [certificate_revoked, trust_changed])
+@pytest.mark.parametrize("signal", [certificate_revoked, certificate_released, trust_changed])
 async def test_signal_of_any_thread_lets_the_hub_look(cast, signal):
     async with connected(cast.bob, cast.alice) as (bob, alice):
         assert (await bob.ask("ping"))["ok"]
@@ -59,3 +64,11 @@ async def test_disabling_an_account_closes_its_sockets(cast, people):
 def test_signal_in_a_process_without_sockets_does_nothing():
     trust_changed.send(sender=None)
     hub.recheck_all()
+
+
+@pytest.mark.parametrize("signal", [certificate_issued, trust_changed])
+def test_names_are_looked_at_again_once_accounts_may_have_changed(people, signal):
+    assert lookalikes.flag_of(people.bob.pk) is None
+    type(people.bob).objects.filter(pk=people.bob.pk).update(name="AIice")
+    signal.send(sender=None)
+    assert lookalikes.flag_of(people.bob.pk) is not None

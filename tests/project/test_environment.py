@@ -60,6 +60,17 @@ def test_hosts_are_small_letters_and_said_once():
     assert read == ["chat.example.org", "::1"]
 
 
+def test_command_is_parted_into_words_and_must_be_there():
+    assert environment.command("X", environ={}) == []
+    assert environment.command("X", environ={"X": "sh -c 'a b'"}) == ["sh", "-c", "a b"]
+    for text, sentence in (
+        ("nowhere-scan --x", "no program 'nowhere-scan'"),
+        ("sh 'a", "X cannot"),
+    ):
+        with pytest.raises(ImproperlyConfigured, match=sentence):
+            environment.command("X", environ={"X": text})
+
+
 def test_token_is_whole_or_none(tmp_path):
     names = ("MODULE", "TOKEN", "PIN")
     module = tmp_path / "module.so"
