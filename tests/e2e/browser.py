@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Playwright
+from playwright.sync_api import BrowserContext, Playwright, sync_playwright
+
+from tests.e2e.server import Signet
+from tests.services import require
 
 POLICY = Path(f"/etc/chromium/policies/managed/signet-tests-{os.getpid()}.json")
+PASSWORD = "swan-plum-kite-mole"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -22,6 +26,13 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+STAFF = """
+from pki.models import User
+alice = User.objects.get(username="alice")
+alice.is_staff = alice.is_superuser = True
+alice.set_password({password!r})
+alice.save()
+"""
 # What the page's sockets were closed with and when; asked by the tests.
 WATCH_SOCKETS = """
 window.socketCloses = [];
@@ -76,7 +87,7 @@ class Profile:
             accept_downloads=True,
             viewport={"width": 1280, "height": 900},
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         context.add_init_script(WATCH_SOCKETS)
         try:
             yield context
@@ -86,3 +97,28 @@ class Profile:
     def _run(self, *command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def identity_of_admin(signet: Signet, folder: Path, *, name: str) -> Path:
+    """A file with a certificate for Alice, who runs the console; PASSWORD opens both."""
+    for tool in ("chromium", "certutil", "pk12util"):
+        require(tool)
+    password, file = folder / "password", folder / "alice.p12"
+    password.write_text(PASSWORD)
+    signet.manage(
+        *("issue_certificate", "alice", "--create-user", "--name", name),
+        *("--device", "laptop", "--out", str(file), "--password-file", str(password)),
+    )
+    signet.shell(STAFF.format(password=PASSWORD))
+    return file
+
+
+@contextmanager
+def open_browser(signet: Signet, home: Path, file: Path) -> Iterator[BrowserContext]:
+    """A browser of its own with this identity, which trusts the deployment."""
+    with sync_playwright() as playwright, chosen_certificates():
+        profile = Profile(playwright, home)
+        profile.trust(signet.root)
+        profile.install(file, PASSWORD)
+        with profile.open() as opened:
+            yield opened

@@ -77,7 +77,8 @@ export class MemoryStorage {
 
 export function message(seq, by = BOB, { room = "general", body = `message ${seq}`, ...rest } = {}) {
   const at = rest.at ?? new Date(Date.UTC(2026, 2, 3, 9, 0, seq)).toISOString();
-  const data = { body, html: `<p>${body}</p>`, client_id: rest.client_id ?? `${by.username}-${seq}` };
+  const client_id = rest.client_id ?? `${by.username}-${seq}`;
+  const data = { body, html: `<p>${body}</p>`, client_id, ...rest.data };
   const event = { ev: "event", room, seq, id: `event-${seq}`, type: "message.posted", at, by, data };
   return { ...event, certificate: { serial: `serial-of-${by.username}` } };
 }
@@ -96,6 +97,16 @@ export function ready(rooms, { epoch = "first", user = ALICE } = {}) {
   };
 }
 
+function isAbout({ type, id, data }, posted) {
+  return id === posted || (type === "message.edited" && data.message === posted);
+}
+
+/** The data of an event whose words were taken away. */
+export function emptied({ type, data: { client_id, thread, reply_to, message: id } }) {
+  const kept = type === "message.posted" ? { client_id, thread, reply_to } : { message: id };
+  return JSON.parse(JSON.stringify({ ...kept, deleted: true }));
+}
+
 /**
  * A chat server in the page. `sockets(user)` is a WebSocket class whose connections end here.
  * It keeps the contract; `loses` says, for each frame it is about to push, whether it gets lost.
@@ -107,7 +118,9 @@ export class Server {
     this.logs = Object.fromEntries(rooms.map((room) => [room, []]));
     this.reads = {};
     this.open = new Set();
+    this.certificates = {}; // by serial number
     this.requests = [];
+    this.answers = {}; // op → (request, user) => the fields of the reply, before what it does itself
     this.refusals = []; // the next answers to `post`, where they are not what it asked for
     this.epoch = "first";
     this.closesWith = null; // a code with which every new connection ends
@@ -161,16 +174,22 @@ export class Server {
     const answers = {
       ping: () => reply({}),
       typing: () => reply({}),
+      presence: () => reply({}),
+      certificates: () => reply({ certificates: this.certificatesOf(request) }),
       read: () => {
         this.reads[`${socket.user.id}.${request.room}`] = request.seq;
         reply({});
       },
       post: () => this.post(socket, request, reply),
       sync: () => reply({ rooms: this.sync(request) }),
-      history: () => {
-        const older = this.logs[request.room].filter((event) => event.seq < request.before);
-        reply({ events: older.slice(-request.limit), more: older.length > request.limit });
-      },
+      history: () => reply(this.history(request)),
+      thread: () => reply(this.thread(request)),
+      react: () => reply({ event: this.done(socket, "reaction.added", request) }),
+      unreact: () => reply({ event: this.done(socket, "reaction.removed", request) }),
+      pin: () => reply({ event: this.done(socket, "message.pinned", request) }),
+      unpin: () => reply({ event: this.done(socket, "message.unpinned", request) }),
+      edit: () => reply({ event: this.done(socket, "message.edited", request) }),
+      delete: () => reply({ event: this.remove(socket, request) }),
       create: () => {
         this.logs[request.room] = [];
         const { name, kind } = request;
@@ -179,16 +198,58 @@ export class Server {
       },
       leave: () => reply({ event: note(99, "member.left", socket.user) }),
     };
-    if (answers[op]) answers[op]();
+    if (this.answers[op]) reply(this.answers[op](request, socket.user));
+    else if (answers[op]) answers[op]();
     else this.give(socket, { ref, ok: false, error: { code: "unknown_op", detail: "No." } });
   }
 
-  post(socket, { ref, room, client_id, body }, reply) {
+  post(socket, { ref, op, room, client_id, body, ...data }, reply) {
     const stored = this.logs[room]?.find((event) => event.data.client_id === client_id);
     const refusal = this.refusals.shift();
     if (refusal) this.give(socket, { ref, ok: false, error: refusal });
     else if (stored) reply({ event: stored, duplicate: true });
-    else reply({ event: this.say(socket.user, body, { room, client_id }) });
+    else reply({ event: this.say(socket.user, body, { room, client_id, data }) });
+  }
+
+  certificatesOf({ serials }) {
+    const known = serials.filter((serial) => serial in this.certificates);
+    return Object.fromEntries(known.map((serial) => [serial, this.certificates[serial]]));
+  }
+
+  history({ room, before, limit }) {
+    const older = this.logs[room].filter((event) => event.seq < before);
+    const events = older.slice(-limit);
+    const ids = new Set(events.map((event) => event.id));
+    const later = this.logs[room].filter(
+      ({ seq, data }) => seq >= before && (ids.has(data.message) || ids.has(data.thread)),
+    );
+    return { events, later, more: older.length > limit };
+  }
+
+  thread({ room, message: id }) {
+    const log = this.logs[room];
+    const root = log.find((event) => event.id === id)?.data.thread ?? id;
+    const events = log.filter((event) => event.id === root || event.data.thread === root);
+    const ids = new Set(events.map((event) => event.id));
+    return { events, later: log.filter(({ data }) => ids.has(data.message)), more: false };
+  }
+
+  /** Something about a message, as an event of its own. */
+  done({ user }, type, { room, message: id, emoji, body, reason }) {
+    const data = { message: id };
+    if (emoji) Object.assign(data, { emoji });
+    if (body) Object.assign(data, { body, html: `<p>${body}</p>` });
+    if (reason) Object.assign(data, { reason });
+    return this.append(room, note(0, type, user, data));
+  }
+
+  /** What the message said leaves the log, in all its versions. */
+  remove(socket, request) {
+    const event = this.done(socket, "message.deleted", request);
+    this.logs[request.room] = this.logs[request.room].map((other) =>
+      isAbout(other, request.message) ? { ...other, data: emptied(other) } : other,
+    );
+    return event;
   }
 
   sync({ rooms, limit = 200 }) {
@@ -207,7 +268,8 @@ export class Server {
   }
 
   append(room, event) {
-    const stored = { ...event, room, seq: this.logs[room].length + 1 };
+    const seq = this.logs[room].length + 1;
+    const stored = { ...event, room, seq, id: `event-${seq}` };
     this.logs[room].push(stored);
     for (const socket of this.open) {
       if (!this.loses(stored)) this.later(() => this.give(socket, stored));

@@ -10,3 +10,4 @@ for (let number = 1; number <= 120; number += 1) {
   server.say(cast.BOB, `old ${number}`, { at: new Date(Date.UTC(2026, 1, 1, 9, number)).toISOString() });
 }
 server.reads["1.general"] = 120;
+server.answers.rooms = () => ({ rooms: [{ room: "far", name: "Far", joined: false }] });

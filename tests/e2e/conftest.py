@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.server import Signet
+
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,7 @@ def window(playwright: Playwright, **options: object) -> Iterator[tuple[Page, Se
     """A fresh browser that does not mind the server's certificate."""
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
     context = browser.new_context(ignore_https_errors=True, **options)  # type: ignore[arg-type]
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     sent = Sent().watch(context)
     yield context.new_page(), sent
     browser.close()

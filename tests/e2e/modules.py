@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +19,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STATIC = [REPOSITORY / app / "static" for app in ("chat", "pki", "project")]
 TESTS = Path(__file__).parent
 CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
+    "require-trusted-types-for 'script'; trusted-types signet"
 )
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 BLANK = '<!doctype html><title>modules</title><link rel="icon" href="data:,">'
@@ -97,7 +99,7 @@ def chromium_page(url: str, **options: Any) -> Iterator[Page]:
             args=["--no-sandbox", "--disable-gpu", "--disable-quic"],
         )
         page = browser.new_page(**options)
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda note: errors.extend([note.text] * (note.type == "error")))
         page.goto(url)
@@ -117,7 +119,7 @@ def modules(**paths: str) -> Iterator[Run]:
 
 
 def rendered(template: str, context: Mapping[str, Any]) -> str:
-    """A template of ours as a page."""
+    """A template of ours as a page, with the addresses that the site here has."""
     from django.template.loader import render_to_string  # needs settings, which pytest-django sets
 
-    return render_to_string(template, dict(context))
+    return re.sub(r"/static/[0-9a-f]{12}/", "/static/", render_to_string(template, dict(context)))

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.browser
 CSP = (
     "base-uri 'none'; connect-src 'self'; default-src 'none'; font-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; manifest-src 'self'; "
-    "script-src 'self'; style-src 'self'"
+    "require-trusted-types-for 'script'; script-src 'self'; style-src 'self'; trusted-types signet"
 )
 SERVER_CERTIFICATE = """
 from cryptography import x509
@@ -223,7 +223,7 @@ def test_a_key_or_password_that_leaves_is_noticed(
         }}""",
         [_ways_to_write(enrolled), page.locator("#enrol-form").get_attribute("data-status-url")],
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not leaks(enrolled, wire.heard[known:]) and time.monotonic() < deadline:
         page.wait_for_timeout(50)
     assert leaks(enrolled, wire.heard[known:]) != set()

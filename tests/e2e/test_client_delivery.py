@@ -139,11 +139,103 @@ def test_what_was_seen_is_told_to_the_server_once(run: Run) -> None:
     """) == [5, [5], 0]
 
 
-def test_a_room_opened_far_behind_shows_its_newest_and_reaches_back_by_pages(run: Run) -> None:
+def test_a_room_opened_far_behind_begins_where_reading_stopped(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 1; i <= 900; i += 1) server.say(cast.BOB, `message ${i}`);
+        server.reads["1.general"] = 200;
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(500);
+        alice.open("general");
+        const early = store.isFilled(room(alice));
+        await clock.pass(500);
+        const { first, last } = store.shown(room(alice));
+        alice.attend(true);
+        const { read } = room(alice);
+        for (let page = 0; page < 40 && room(alice).window; page += 1) {
+          alice.catchUp.newer();
+          await clock.pass(500);
+        }
+        alice.attend(true);
+        return [early, first, last, read, room(alice).window, room(alice).read, bodies(alice).at(-1)];
+    """) == [False, 177, 226, 200, None, 900, "message 900"]
+
+
+def test_a_message_far_back_is_gone_to_and_left_again(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 1; i <= 500; i += 1) server.say(cast.BOB, `message ${i}`);
+        server.say(cast.BOB, "below", { data: { thread: "event-40" } });
+        server.reads["1.general"] = 501;
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        alice.goTo("general", 100); // before there is a connection
+        await clock.pass(1000);
+        const first = [store.shown(room(alice)).first, room(alice).target.seq];
+        const going = alice.goTo("general", 501);
+        await clock.pass(1000);
+        const { thread } = await going;
+        const root = room(alice).target.seq;
+        alice.toNewest();
+        await clock.pass(500);
+        return [first, thread, root, bodies(alice).length, bodies(alice).at(-2), room(alice).window];
+    """) == [[76, 100], "event-40", 40, 50, "message 500", None]
+
+
+def test_a_deleted_message_leaves_the_memory_of_everybody(run: Run) -> None:
+    """Each client's log is what the database would answer, whichever way it came by the events."""
+    outcome = run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        const alice = make(server, clock, cast.ALICE);
+        const bob = make(server, clock, cast.BOB);
+        for (const each of [alice, bob]) each.start();
+        await clock.pass(500);
+        for (const each of [alice, bob]) each.open("general");
+        const one = server.say(cast.BOB, "secret one");
+        await clock.pass(500);
+        bob.edit(one, "secret two");
+        await clock.pass(500);
+        const known = JSON.stringify(alice.state).includes("secret two");
+        bob.remove(one);
+        await clock.pass(500);
+        const left = [alice, bob].map((each) => JSON.stringify(each.state).includes("secret"));
+        return [known, left, room(alice).events, server.logs.general,
+          store.messageOf(room(alice), one.id).deleted.by.name];
+    """)
+    known, left, events, log, who = outcome
+    assert (known, left, who) == (True, [False, False], "Bob")
+    assert events == log
+
+
+def test_a_quoted_message_that_lies_elsewhere_is_asked_for_once(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 1; i <= 300; i += 1) server.say(cast.BOB, `message ${i}`);
+        server.say(cast.BOB, "an answer", { data: { reply_to: "event-5" } });
+        server.say(cast.BOB, "a lost one", { data: { reply_to: "nothing" } });
+        server.reads["1.general"] = 302;
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(300);
+        alice.open("general");
+        await clock.pass(2000);
+        const asked = server.requests.filter((request) => request.op === "thread");
+        return [asked.map((request) => request.message),
+          store.messageOf(room(alice), "event-5").body];
+    """) == [["event-5", "nothing"], "message 5"]
+
+
+def test_a_room_read_to_its_end_shows_its_newest_and_reaches_back_by_pages(run: Run) -> None:
     assert run("""
         const clock = new cast.Clock();
         const server = new cast.Server({ clock });
         for (let i = 1; i <= 400; i += 1) server.say(cast.BOB, `message ${i}`);
+        server.reads["1.general"] = 400;
         const alice = make(server, clock, cast.ALICE);
         alice.start();
         await clock.pass(500);
@@ -153,7 +245,7 @@ def test_a_room_opened_far_behind_shows_its_newest_and_reaches_back_by_pages(run
         alice.catchUp.history();
         await clock.pass(500);
         return [first, bodies(alice).at(-1), bodies(alice).length];
-    """) == [50, "message 400", 100]
+    """) == [50, "message 400", 75]
 
 
 def test_a_restored_database_starts_everybody_afresh(run: Run) -> None:

@@ -229,3 +229,147 @@ def test_without_storage_messages_are_still_sent(run: Run) -> None:
         }
         return bodies();
     """) == ["hello", "hello"]
+
+
+def test_a_message_carries_what_it_answers_and_says_nothing_of_what_it_has_not(run: Run) -> None:
+    assert run("""
+        const box = make();
+        box.resume();
+        box.add({room: "general", body: "plain"});
+        box.add({room: "general", body: "answer", reply_to: "m1", thread: "m2",
+                 attachments: [{id: "f1", name: "a.png"}]});
+        await cast.settled();
+        return sent.map(({client_id, ...post}) => post);
+    """) == [
+        {"room": "general", "body": "plain"},
+        {
+            "room": "general",
+            "body": "answer",
+            "reply_to": "m1",
+            "thread": "m2",
+            "attachments": ["f1"],
+        },
+    ]
+
+
+PARCEL = """
+let arrive, fail, tries = 0, cancelled = 0;
+const parcel = { names: ["a.png"], cancel: () => (cancelled += 1), whole: () => {
+  tries += 1;
+  return new Promise((resolve, reject) => { arrive = resolve; fail = reject; });
+} };
+"""
+
+
+def test_a_message_waits_for_its_files_and_nothing_overtakes_it(run: Run) -> None:
+    assert run(
+        PARCEL
+        + """
+        const box = make();
+        box.resume();
+        box.add({room: "general", body: "with a file", parcel});
+        box.add({room: "general", body: "second"});
+        await cast.settled();
+        const before = [bodies(), states(box)];
+        arrive([{id: "f1", name: "a.png"}]);
+        await cast.settled();
+        return [...before, bodies(), sent[0].attachments];
+    """
+    ) == [
+        [],
+        ["with a file uploading", "second waiting"],
+        ["with a file", "second"],
+        ["f1"],
+    ]
+
+
+def test_what_was_uploaded_is_not_lost_with_the_page(run: Run) -> None:
+    assert run(
+        PARCEL
+        + """
+        const box = make();
+        answers.push("silence");
+        box.resume();
+        box.add({room: "general", body: "with a file", parcel});
+        await cast.settled();
+        arrive([{id: "f1", name: "a.png"}]);
+        await cast.settled();
+        const after = make();
+        after.restore();
+        after.resume();
+        await cast.settled();
+        return sent.map(({attachments}) => attachments);
+    """
+    ) == [["f1"], ["f1"]]
+
+
+def test_what_was_not_uploaded_before_the_page_was_closed_is_named(run: Run) -> None:
+    assert run(
+        PARCEL
+        + """
+        make().add({room: "general", body: "with a file", parcel});
+        const after = make();
+        after.restore();
+        after.resume();
+        await cast.settled();
+        const [entry] = after.entries;
+        const before = [entry.state, entry.error, bodies()];
+        after.retry(entry.clientId);
+        await cast.settled();
+        return [...before, sent.map(({body, attachments}) => [body, attachments ?? null])];
+    """
+    ) == [
+        "failed",
+        "The page was closed before “a.png” had been uploaded. Attach it again, or send the rest.",
+        [],
+        [["with a file", None]],
+    ]
+
+
+def test_a_file_that_is_refused_fails_its_message_and_may_be_tried_again(run: Run) -> None:
+    assert run(
+        PARCEL
+        + """
+        const box = make();
+        box.resume();
+        const {clientId} = box.add({room: "general", body: "with a file", parcel});
+        await cast.settled();
+        fail(new Refusal("too_large", "Too large."));
+        await cast.settled();
+        const before = [states(box), box.entries[0].error];
+        box.retry(clientId);
+        await cast.settled();
+        arrive([{id: "f1"}]);
+        await cast.settled();
+        return [...before, tries, bodies()];
+    """
+    ) == [["with a file failed"], "Too large.", 2, ["with a file"]]
+
+
+def test_deleting_a_message_stops_its_uploads(run: Run) -> None:
+    assert run(
+        PARCEL
+        + """
+        const box = make();
+        box.resume();
+        const {clientId} = box.add({room: "general", body: "with a file", parcel});
+        await cast.settled();
+        box.discard(clientId);
+        arrive([{id: "f1"}]);
+        await cast.settled();
+        return [cancelled, states(box), bodies()];
+    """
+    ) == [1, [], []]
+
+
+def test_the_wait_that_the_server_asks_for_is_known(run: Run) -> None:
+    assert run("""
+        const box = make();
+        answers.push(new Refusal("rate_limited", "", 7));
+        box.resume();
+        box.add({room: "general", body: "hello"});
+        await cast.settled();
+        const wait = box.waitOf("general") - clock.now();
+        await clock.pass(7100);
+        return [wait, box.waitOf("general")];
+    """) == [7000, None]

@@ -4,49 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.modules import chromium_page, rendered, site
+from tests.e2e.chat_page import DESKTOP, chat_site, open_general
+from tests.e2e.modules import chromium_page
 
 pytestmark = pytest.mark.browser
-ALICE = {"id": 1, "username": "alice", "name": "Alice"}
-MAIN = '<script type="module" src="/static/chat/main.js"></script>'
-BEFORE = '<script type="module" src="/tests/client_page.js"></script>'
-PATHS = {"/": None, "/rooms/general/": "general", "/rooms/other/": "other", "/rooms/far/": "far"}
-
-
-def chat_html(path: str, room: str | None) -> str:
-    identity = SimpleNamespace(username="alice", name="Alice", serial="4f2a9c01", is_staff=False)
-    request = SimpleNamespace(identity=identity, path=path)
-    bootstrap = {"socket": "/ws/chat/", "user": ALICE, "room": room}
-    html = rendered("chat/chat.html", {"request": request, "page": bootstrap})
-    assert MAIN in html
-    return html.replace(MAIN, BEFORE + MAIN)
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with site({path: chat_html(path, room) for path, room in PATHS.items()}) as url:
+    with chat_site("general", "other", "far", "den") as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def browser_page(address: str) -> Iterator[Page]:
-    with chromium_page(f"{address}/rooms/other/", viewport={"width": 1280, "height": 800}) as page:
+    with chromium_page(f"{address}/rooms/other/", viewport=DESKTOP) as page:
         yield page
 
 
 @pytest.fixture
 def page(browser_page: Page, address: str) -> Page:
-    """The room General, freshly opened, its last message in view."""
-    browser_page.set_viewport_size({"width": 1280, "height": 800})
-    browser_page.evaluate("localStorage.clear()")
-    browser_page.goto(f"{address}/rooms/general/")
-    expect(browser_page.locator("#timeline li").last).to_contain_text("old 120")
-    return browser_page
+    browser_page.set_viewport_size(DESKTOP)
+    return open_general(browser_page, address)
 
 
 @pytest.fixture
@@ -116,7 +99,8 @@ def test_a_message_is_shown_at_once_as_text_and_then_as_the_server_renders_it(pa
 
     page.evaluate("""() => {
       server.isMute = false;
-      server.say(cast.ALICE, "<b>bold</b>", {client_id: server.requests.at(-1).client_id});
+      const {client_id} = server.requests.findLast(({op}) => op === "post");
+      server.say(cast.ALICE, "<b>bold</b>", {client_id});
     }""")
 
     expect(mine).to_have_attribute("data-state", "sent")
@@ -189,6 +173,36 @@ def test_older_messages_come_in_above_without_moving_the_view(page: Page) -> Non
     assert after == pytest.approx(before, abs=1)
 
 
+def test_what_arrives_as_the_reader_begins_to_scroll_does_not_bring_them_back(page: Page) -> None:
+    """The browser tells of scrolling only with its next frame, and the page may draw before."""
+    page.evaluate("""async () => {
+      const later = window.setTimeout;
+      const draw = new Promise((resolve) => {
+        window.setTimeout = (action, ms) => (ms === 16 ? resolve(action) : later(action, ms));
+      });
+      server.say(cast.BOB, "in between", { room: "general", at: new Date().toISOString() });
+      const drawNow = await draw;
+      window.setTimeout = later;
+      document.getElementById("scroller").scrollTop -= 700;
+      drawNow();
+    }""")
+    expect(page.locator("#timeline li").last).to_contain_text("in between")
+    expect(page.locator("#jump")).to_have_text("1 new")
+
+
+def test_older_messages_come_to_who_went_to_the_top_without_a_connection(page: Page) -> None:
+    count = page.locator("#timeline li").count()
+    page.evaluate("server.closesWith = 1013; server.close(1012)")
+    expect(page.locator("#chat")).not_to_have_attribute("data-connection", "open")
+    scroll_up(page, 100_000)
+    expect(page.locator("#timeline li")).to_have_count(count)
+
+    page.evaluate("server.closesWith = null")
+
+    expect(page.locator("#chat")).to_have_attribute("data-connection", "open")
+    expect(page.locator("#timeline li")).not_to_have_count(count)
+
+
 def test_a_room_opens_where_the_new_messages_begin(page: Page) -> None:
     bob_says(page, *(f"news {number}" for number in range(1, 41)), room="other")
     link = page.locator("[data-room=other]")
@@ -221,6 +235,23 @@ def test_rooms_have_their_own_drafts_and_the_back_button_works(page: Page) -> No
     expect(box).to_have_value("half a thought")
     page.reload()
     expect(box).to_have_value("half a thought")
+
+
+def test_a_device_that_went_offline_is_not_taken_for_connected(
+    second_page: Page, address: str
+) -> None:
+    page = second_page
+    page.clock.install()
+    page.goto(f"{address}/rooms/general/")
+    page.clock.run_for(1000)
+    expect(page.locator("#timeline li").last).to_contain_text("old 120")
+
+    page.evaluate(
+        """() => { server.receive = () => {}; server.closesWith = 1013;
+          void dispatchEvent(new Event("offline")); }"""
+    )
+    page.clock.run_for(12_000)
+    expect(page.locator("#banner")).to_be_visible()
 
 
 def test_a_revoked_certificate_closes_the_page_and_says_so(page: Page) -> None:
@@ -313,20 +344,43 @@ def test_a_new_room_is_made_and_opened(page: Page) -> None:
     expect(page.locator("#room-empty")).to_be_visible()
 
 
-def test_a_dialog_shows_what_the_server_refuses(page: Page) -> None:
-    page.locator("#join-room").click()
-    page.get_by_label("Address of the room").fill("https://chat.test/rooms/nowhere/")
-    page.locator("#join-submit").click()
-    expect(page.locator("#join-dialog [role=alert]")).to_have_text("No.")
-    page.keyboard.press("Escape")
-    expect(page.locator("#join-dialog")).to_be_hidden()
-
-
 def test_a_room_one_is_not_in_offers_to_join(browser_page: Page, address: str) -> None:
     browser_page.goto(f"{address}/rooms/far/")
     expect(browser_page.locator("#outside")).to_contain_text("You are not in “far”")
+    expect(browser_page.locator("#outside")).to_contain_text("open to everybody")
     browser_page.locator("#outside-join").click()
     expect(browser_page.locator("#outside-error")).to_have_text("No.")
+
+
+def test_who_is_taken_out_of_the_open_room_learns_by_whom(page: Page) -> None:
+    page.evaluate("server.answers.rooms = () => ({ rooms: [{ room: 'general' }] })")
+    page.evaluate(
+        """() => void server.append("general", cast.note(0, "member.left", cast.BOB,
+          { user: cast.ALICE, banned: true, reason: "spam" }))"""
+    )
+    expect(page.locator("#outside-parting")).to_have_text("Bob banned you: spam")
+    page.wait_for_timeout(300)  # in which it would ask whether the room is open to everybody
+    expect(page.locator("#outside-join")).to_be_hidden()
+    expect(page.locator("#outside-hint")).to_be_hidden()
+
+
+def test_a_room_that_nobody_lists_offers_no_way_in(browser_page: Page, address: str) -> None:
+    browser_page.goto(f"{address}/rooms/den/")
+    expect(browser_page.locator("#outside-hint")).to_contain_text("or it is a private one")
+    expect(browser_page.locator("#outside-join")).to_be_hidden()
+
+
+def test_who_is_brought_into_a_room_is_told_and_finds_it_marked(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          server.logs.den = [];
+          server.append("den", cast.note(1, "member.joined", cast.BOB, { user: cast.ALICE, name: "Den" }));
+        }"""
+    )
+    expect(page.locator("#toasts")).to_have_text("Bob brought you into Den.")
+    expect(page.locator("[data-room=den] .badge")).to_contain_text("1")
+    page.locator("[data-room=den]").click()
+    expect(page.locator("[data-room=den] .badge")).to_have_count(0)
 
 
 def test_a_narrow_screen_shows_the_list_or_the_room(page: Page) -> None:
@@ -340,6 +394,26 @@ def test_a_narrow_screen_shows_the_list_or_the_room(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
+def test_a_long_dialog_opens_at_its_beginning(page: Page) -> None:
+    page.set_viewport_size({"width": 800, "height": 450})
+    page.locator("[data-opens=keys]").click()
+    expect(page.locator("#keys-dialog").get_by_role("button")).to_be_focused()
+    assert page.locator("#keys-dialog").evaluate(
+        "(it) => [it.scrollTop, it.scrollHeight > 450]"
+    ) == [
+        0,
+        True,
+    ]
+
+
+def test_an_empty_box_is_one_line_high_whatever_the_room_is_called(page: Page) -> None:
+    box = page.locator("#composer-input")
+    height = "(box) => { box.dispatchEvent(new Event('input', {bubbles: true})); return box.clientHeight; }"
+    before = box.evaluate(height)
+    box.evaluate("(box) => { box.placeholder = 'Message ' + 'a long name '.repeat(30); }")
+    assert box.evaluate(height) == before
+
+
 def test_a_wide_screen_opens_a_room_at_once(browser_page: Page, address: str) -> None:
     browser_page.set_viewport_size({"width": 1280, "height": 800})
     browser_page.evaluate("localStorage.clear()")
@@ -349,6 +423,49 @@ def test_a_wide_screen_opens_a_room_at_once(browser_page: Page, address: str) ->
 
 def test_a_message_that_is_too_long_is_not_sent(page: Page) -> None:
     page.locator("#composer-input").fill("x" * 1001)
-    expect(page.locator("#draft-count")).to_contain_text("1 too many")
+    expect(page.locator("#composer-count")).to_contain_text("1 too many")
     page.locator("#composer-input").press("Enter")
     expect(page.locator("#composer-input")).to_have_value("x" * 1001)
+
+
+def test_a_mark_comes_by_itself_and_leads_to_the_certificate(page: Page) -> None:
+    page.evaluate("""() => {
+      const certificate = {
+        serial: "serial-of-bob", sha256: "ab".repeat(32), subject: "CN=bob", issuer: "CN=CA",
+        owner: cast.BOB, device: "", not_before: "2020-01-01T00:00:00.000Z",
+        not_after: "2040-01-01T00:00:00.000Z", state: "good",
+      };
+      server.certificates["serial-of-bob"] = certificate;
+      server.say(cast.BOB, "it is me", { at: new Date().toISOString() });
+    }""")
+    expect(page.locator("#timeline li").last).to_contain_text("it is me")
+    expect(page.locator(".mark")).to_have_count(0)
+    page.evaluate("""() => {
+      const at = new Date().toISOString();
+      Object.assign(server.certificates["serial-of-bob"],
+        { state: "revoked", revoked_at: at, reason: "keyCompromise" });
+      server.push({ ev: "certificate", serial: "serial-of-bob", state: "revoked", at });
+    }""")
+    mark = page.locator("#timeline li").last.get_by_role("button", name="Certificate revoked")
+    expect(mark).to_be_visible()
+    expect(page.locator("li:not(.is-head) .mark")).to_have_count(0)
+    mark.click()
+    card = page.get_by_role("dialog", name="Who is this really?")
+    expect(card).to_contain_text("This comes from Bob (@bob)")
+    expect(card).to_contain_text("the key was lost or stolen")
+    page.keyboard.press("Escape")
+    expect(card).to_be_hidden()
+
+
+def test_who_is_here_is_shown_in_the_list_of_people(page: Page) -> None:
+    page.evaluate("""() => {
+      server.push({ ev: "room", room: "dm", name: "Bob", kind: "direct", head: 0, read: 0,
+        role: "owner", others: [cast.BOB.id] });
+      server.push({ ev: "presence", people: { [cast.BOB.id]: "active" } });
+    }""")
+    dot = page.locator("[data-room=dm] .presence")
+    expect(dot).to_have_attribute("data-state", "active")
+    expect(dot).to_contain_text("here now")
+    page.evaluate("""() => server.push({ ev: "presence", people: { [cast.BOB.id]: "away" } })""")
+    expect(dot).to_have_attribute("data-state", "away")
+    expect(dot).to_contain_text("away")

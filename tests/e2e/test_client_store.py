@@ -219,6 +219,34 @@ def test_rooms_come_and_go(run: Run) -> None:
     """) == [["general", "New"], [4], ["general"], ["new"], ["general"]]
 
 
+def test_who_is_taken_out_of_a_room_can_be_told_by_whom(run: Run) -> None:
+    assert run("""
+        const parting = note(1, "member.left", BOB, {user: ALICE, banned: true, reason: "spam"});
+        const state = fold(start({general: {name: "All of us"}}), event(parting));
+        const { name, event: { by, data } } = state.parted;
+        return [Object.keys(state.rooms), name, by.name, data.reason];
+    """) == [[], "All of us", "Bob", "spam"]
+
+
+def test_a_room_one_was_brought_into_waits_until_it_is_opened(run: Run) -> None:
+    assert run("""
+        const given = {room: "den", name: "Den", kind: "private", head: 3, read: 4, role: "member"};
+        const joined = (by) => event({...note(4, "member.joined", by, {user: ALICE}), room: "den"});
+        const told = (by) => fold(start({}), {type: "room.added", room: given}, joined(by));
+        const opened = fold(told(BOB), {type: "opened", room: "den"}, {type: "attending", value: true});
+        return [told(BOB), opened, told(ALICE)].map((state) => store.unreadInAll(state));
+    """) == [1, 0, 0]
+
+
+def test_a_list_beside_the_room_knows_what_is_quoted_from_the_room(run: Run) -> None:
+    assert run("""
+        const root = message(2, BOB, {data: {reply_to: "event-1"}});
+        const state = fold(start({general: {}}), event(message(1)), event(root));
+        const part = store.excerpt(roomOf(state, "general"), {events: [root]}, {thread: root.id});
+        return [part.events.map(({ seq }) => seq), Object.keys(part.messages).sort()];
+    """) == [[2], ["event-1", "event-2"]]
+
+
 def test_a_room_is_known_from_its_event_before_the_server_describes_it(run: Run) -> None:
     assert run("""
         const state = fold(start({}),
@@ -252,7 +280,7 @@ def test_a_long_log_lets_go_of_its_oldest_part(run: Run) -> None:
         const state = fold(start({general: {}}), ...log, {type: "trimmed", room: "general"});
         const {events, first, more} = roomOf(state, "general");
         return [events.length, first, more];
-    """) == [400, 301, True]
+    """) == [320, 381, True]
 
 
 def test_the_reducer_changes_no_state_it_was_given(run: Run) -> None:
@@ -269,3 +297,156 @@ def test_the_reducer_changes_no_state_it_was_given(run: Run) -> None:
           event(message(4, ALICE, {client_id: "mine"})), {type: "away"}];
         return seqs(actions.reduce((state, action) => freeze(reduce(state, action)), initial()));
     """) == [1, 2, 3, 4]
+
+
+PAST = """
+const page = (from, to, more = true) => ({ type: "history", room: "general", more,
+  events: Array.from({ length: to - from + 1 }, (_, index) => message(from + index)) });
+const open = (from, to, target = null) => ({ ...page(from, to), type: "window.opened", target });
+const shown = (state) => {
+  const { first, last, events } = store.shown(roomOf(state, "general"));
+  const whole = events.every((event, index) => event.seq === first + index);
+  return [first, last, events.length, whole];
+};
+"""
+
+
+def test_a_window_grows_on_both_sides_until_it_reaches_the_log(run: Run) -> None:
+    assert run(
+        PAST
+        + """
+        const start_ = start({ general: { head: 500, read: 500 } });
+        const far = fold(start_, page(451, 500), open(100, 149, 120));
+        const grown = [page(50, 99), page(150, 199), page(300, 310)].reduce(reduce, far);
+        const joined = [page(200, 299), page(300, 400), page(401, 455)].reduce(reduce, grown);
+        const back = reduce(far, { type: "window.closed", room: "general" });
+        return [shown(far), roomOf(far, "general").target.seq, shown(grown), shown(joined),
+          roomOf(joined, "general").window, shown(back)];
+    """
+    ) == [
+        [100, 149, 50, True],
+        120,
+        [50, 199, 150, True],
+        [256, 500, 245, True],
+        None,
+        [451, 500, 50, True],
+    ]
+
+
+def test_news_come_while_one_reads_far_back_and_stay_unread(run: Run) -> None:
+    assert run(
+        PAST
+        + """
+        const state = fold(start({ general: { head: 500, read: 500 } }), page(451, 500),
+          { type: "opened", room: "general" }, open(100, 149), { type: "attending", value: true },
+          event(message(501)));
+        return [shown(state), view(state).unread, state.attending];
+    """
+    ) == [[100, 149, 50, True], 1, False]
+
+
+def test_a_log_that_is_read_far_back_stays_bounded(run: Run) -> None:
+    outcome = run(
+        PAST
+        + """
+        let state = fold(start({ general: { head: 5000, read: 5000 } }));
+        let most = 0;
+        for (let to = 5000; to > 1000; to = store.shown(roomOf(state, "general")).first - 1) {
+          state = reduce(state, page(to - 49, to));
+          const { events, window, messages } = roomOf(state, "general");
+          most = Math.max(most, events.length + (window?.events.length ?? 0));
+        }
+        const { messages } = roomOf(state, "general");
+        return [most, Object.keys(messages).length, shown(state).slice(0, 1), shown(state)[3]];
+    """
+    )
+    most, messages, first, whole = outcome
+    assert most <= 1000
+    assert messages <= most
+    assert (first, whole) == ([1001], True)
+
+
+def test_writing_leads_back_to_the_newest(run: Run) -> None:
+    assert run(
+        PAST
+        + """
+        const far = fold(start({ general: { head: 500, read: 500 } }), page(451, 500), open(1, 50));
+        return shown(reduce(far, echo("mine")));
+    """
+    ) == [451, 500, 50, True]
+
+
+def test_mentions_are_counted_until_they_are_read(run: Run) -> None:
+    assert run("""
+        const names = (seq, data) => event(message(seq, BOB, { data }));
+        const state = fold(start({ general: { head: 900, read: 5, mentions: 4 }, other: {} }),
+          names(901, { mentions: [1] }), names(902, { everyone: true }), names(903, { mentions: [2] }));
+        const near = [message(1, BOB, { data: { mentions: [1] } }), message(2)].map((given) =>
+          event({ ...given, room: "other" })).reduce(reduce, state);
+        const read = reduce(near, { type: "read", room: "general", seq: 903 });
+        const badges = (state) => ["general", "other"].map((slug) =>
+          store.badgeOf(roomOf(state, slug)).mentions);
+        return [badges(near), badges(read)];
+    """) == [[6, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("level", "badge"), [("all", [2, 1]), ("mentions", [0, 1]), ("nothing", [0, 0])]
+)
+def test_a_badge_shows_what_one_wants_to_hear_of(run: Run, level: str, badge: list[int]) -> None:
+    assert (
+        run(f"""
+        const state = fold(start({{ general: {{ notify: "{level}" }} }}), event(message(1)),
+          event(message(2, BOB, {{ data: {{ mentions: [1] }} }})));
+        const badge = store.badgeOf(roomOf(state, "general"));
+        return [badge.unread, badge.mentions];
+    """)
+        == badge
+    )
+
+
+def test_an_answer_in_a_thread_is_no_news_unless_it_names_one(run: Run) -> None:
+    assert (
+        run("""
+        const answer = (seq, data) => event(message(seq, BOB, { data: { thread: "event-1", ...data } }));
+        const state = fold(start({ general: {} }), event(message(1)), answer(2),
+          answer(3, { mentions: [1] }));
+        return view(state).unread;
+    """)
+        == 2
+    )
+
+
+def test_a_deleted_message_is_no_news(run: Run) -> None:
+    assert (
+        run("""
+        const state = fold(start({ general: {} }), event(message(1)),
+          event(note(2, "message.deleted", BOB, { message: "event-1" })));
+        return view(state).unread;
+    """)
+        == 0
+    )
+
+
+def test_what_is_marked_unread_stays_so_until_the_room_is_opened_again(run: Run) -> None:
+    assert run("""
+        const look = { type: "attending", value: true };
+        const opened = { type: "opened", room: "general" };
+        const marked = fold(start({ general: {}, other: {} }), opened, look, event(message(1)),
+          event(message(2)), event(message(3)), { type: "unread", room: "general", seq: 2 }, look,
+          event(message(4)));
+        const again = [{ type: "opened", room: "other" }, opened].reduce(reduce, marked);
+        const read = reduce(again, look);
+        return [marked, again, read].map((state) => [view(state).unread, view(state).divider]);
+    """) == [[3, 1], [3, 1], [0, 1]]
+
+
+def test_a_room_that_is_left_keeps_little_of_its_log(run: Run) -> None:
+    assert run(
+        PAST
+        + """
+        const state = fold(start({ general: { head: 500, read: 500 }, other: {} }),
+          { type: "opened", room: "general" }, page(201, 500), { type: "opened", room: "other" });
+        return [shown(state), Object.keys(roomOf(state, "general").messages).length];
+    """
+    ) == [[401, 500, 100, True], 100]

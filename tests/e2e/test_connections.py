@@ -59,7 +59,7 @@ def second(own_signet: Signet) -> Iterator[SimpleNamespace]:
         main=port, client_context=own_signet.client_context, pid=process.pid, process=process
     )
     process.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 def scrape(signet: Signet, port: int | None = None) -> dict[tuple[str, ...], float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import time
 
 import pytest
 
@@ -31,7 +32,9 @@ def test_a_kept_connection_is_refused_at_its_next_request(
     kept.close()
 
 
-def test_who_was_revoked_does_not_come_through_the_next_handshake(signet: Signet) -> None:
+def test_who_was_revoked_does_not_come_through_a_handshake(signet: Signet) -> None:
+    """Another process revokes: until the endpoint has the new CRL, the application refuses, and
+    what is open at that moment is cut."""
     identity = signet.issue("kept-out")
     context = signet.client_context(identity)
     first = http.client.HTTPSConnection("localhost", signet.required, context=context, timeout=30)
@@ -39,12 +42,28 @@ def test_who_was_revoked_does_not_come_through_the_next_handshake(signet: Signet
     session = first.sock.session  # type: ignore[union-attr]
 
     signet.manage("revoke_certificate", "--file", str(identity), "--reason", "keyCompromise")
+    deadline = time.monotonic() + 10
 
     assert session is None or not session.has_ticket
-    second = http.client.HTTPSConnection("localhost", signet.required, context=context, timeout=30)
-    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
-        get(second, "/rooms/general/")
+    answers = set()
+    while (answer := knock(signet.required, context)) != "SSLV3_ALERT_CERTIFICATE_REVOKED":
+        answers.add(answer)
+        assert time.monotonic() < deadline
+    assert answers <= {401, "cut"}
     first.close()
+
+
+def knock(port: int, context: ssl.SSLContext) -> int | str:
+    """The status that a new connection is answered with, or how it failed."""
+    connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=30)
+    try:
+        return get(connection, "/rooms/general/")
+    except ssl.SSLError as error:
+        return error.reason or ""
+    except http.client.RemoteDisconnected:
+        return "cut"
+    finally:
+        connection.close()
 
 
 def get(connection: http.client.HTTPSConnection, path: str) -> int:

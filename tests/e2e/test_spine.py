@@ -139,7 +139,7 @@ def test_from_make_run_to_a_revoked_person(
             expect(bob_chat.locator("#stopped")).to_contain_text("revoked")
             close = bob_chat.evaluate("window.socketCloses[0]")
             assert close["code"] == 4501
-            assert close["at"] / 1000 - done < 1
+            assert close["at"] / 1000 - done < 5  # a second, and time for a slow machine
 
             answer = bob_chat.reload()
             assert answer is not None

@@ -13,19 +13,17 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 
+from tests.e2e.database import own_database
 from tests.e2e.server import REPOSITORY, Signet, free_ports
 from tests.e2e.test_delivery import Client, bodies
 from tests.services import require, skip_without
-from tests.test_backends import POSTGRESQL, REDIS, answers
+from tests.test_backends import REDIS, answers
 
 PATIENCE = 120  # a worker starts in two seconds, or in thirty on a machine that is busy
 
@@ -75,23 +73,16 @@ class Company(Signet):
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    if not answers(POSTGRESQL, port=5432):
-        skip_without("PostgreSQL")
     if not answers(REDIS, port=6379):
         skip_without("Redis")
-    name = f"signet_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(POSTGRESQL, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-    url = urlunsplit(urlsplit(POSTGRESQL)._replace(path=f"/{name}"))
-    services = {"DATABASE_URL": url, "REDIS_URL": REDIS, "SIGNET_REDIS_PREFIX": name}
-    extra = {**services, "SIGNET_DRAIN_SECONDS": "60"}
-    company = Company(tmp_path_factory.mktemp("workers") / "var", extra=extra)
-    company.set_up()
-    yield company
-    if company.process:
-        company.stop(timeout=90)
-    with psycopg.connect(POSTGRESQL, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+    with own_database() as (name, url):
+        services = {"DATABASE_URL": url, "REDIS_URL": REDIS, "SIGNET_REDIS_PREFIX": name}
+        extra = {**services, "SIGNET_DRAIN_SECONDS": "60"}
+        company = Company(tmp_path_factory.mktemp("workers") / "var", extra=extra)
+        company.set_up()
+        yield company
+        if company.process:
+            company.stop(timeout=90)
 
 
 @pytest.fixture
@@ -267,6 +258,47 @@ def test_killed_parent_leaves_nobody_behind(company: Company) -> None:
     pids = company.workers()
     company.kill()
     until(lambda: not any(map(is_alive, pids)), company.log.read_text)
+
+
+SHORT = """
+import sys
+import manage
+from project import workers
+workers.SILENT_SECONDS = 10.0
+sys.argv[0] = "manage.py"
+manage.main()
+"""
+
+
+async def test_hung_worker_is_replaced_and_clients_of_the_other_stay(deployment: Company) -> None:
+    if deployment.process:
+        deployment.stop(timeout=90)
+    identity = deployment.issue("alice")
+    deployment.start(sys.executable, "-c", SHORT, "serve", "--workers", "2")
+    try:
+        until(lambda: deployment.counted("Worker") and len(deployment.workers()) == 2)
+        hung, other = deployment.workers()
+        for pid in (hung, other):
+            deployment.says_again(f"Worker {pid} serves.", 0)
+        os.kill(hung, signal.SIGSTOP)
+        alice = Client(deployment, identity)
+        await alice.connect()
+        silence = f"Worker {hung} has given no sign of life for 10 s and is ended."
+        await asyncio.to_thread(deployment.says_again, silence, 0)
+        loss = f"Worker {hung} ended by signal 9. Another takes its place now."
+        await asyncio.to_thread(deployment.says_again, loss, 0)
+        await asyncio.to_thread(until, lambda: len(deployment.workers()) == 2)
+        (new,) = set(deployment.workers()) - {other}
+        await asyncio.to_thread(deployment.says_again, f"Worker {new} serves.", 0)
+        assert (await alice.post("still here"))["ok"]
+        await alice.close()
+
+        os.kill(new, signal.SIGUSR1)  # what a worker is sent that hangs; this one goes on
+        deployment.says_again("in run_forever", 0)
+        assert [deployment.whoami() for _ in range(10)] == [200] * 10
+        assert set(deployment.workers()) == {new, other}
+    finally:
+        deployment.stop(timeout=90)
 
 
 def test_sockets_that_systemd_has_opened_are_served(deployment: Company) -> None:
