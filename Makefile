@@ -2,12 +2,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test lint format pictures clean
+.PHONY: run demo test lint format pictures clean
 
 run: $(VENV)/.run
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py bootstrap
 	@exec $(BIN)/python manage.py serve
+
+demo: export SIGNET_HOME = $(CURDIR)/var/demo
+demo: $(VENV)/.run
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@exec $(BIN)/python manage.py demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
