@@ -146,3 +146,19 @@ class RevokeForm(forms.Form):
         choices=[one for one in RevocationReason.for_leaves() if one[0] != RevocationReason.HOLD],
         initial=RevocationReason.UNSPECIFIED.value,
     )
+
+
+class ShownForm(forms.ModelForm):
+    """A form about a row that remembers what it showed.
+
+    `changed_data` is what this person changed, whatever became of the row while the form was open:
+    so a verb is told of nothing that somebody else did. Sent without what was shown, as by a
+    program, it is compared with the row as it is.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        shown = self.add_initial_prefix("")
+        is_known = not self.is_bound or any(name.startswith(shown) for name in self.data)
+        for field in self.fields.values():
+            field.show_hidden_initial = is_known

@@ -23,13 +23,12 @@ from pki.admin.columns import admin_url, audit_url, list_url
 from pki.changes import announce_change
 from pki.description import plain_digits
 from pki.errors import PKIError
+from pki.forms import ShownForm
 from pki.identity import Identity
 from pki.models import User
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DANGER, PRIMARY = ActionVariant.DANGER, ActionVariant.PRIMARY
-
-LONGEST_SEARCH = 200  # letters
 
 
 class ConsoleAdmin(ModelAdmin):
@@ -38,6 +37,7 @@ class ConsoleAdmin(ModelAdmin):
     list_per_page = 50
     empty_value_display = "–"
     compressed_fields = True
+    form = ShownForm
     rights: tuple[str, ...] = ("view",)  # what a group can be given here
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -48,10 +48,9 @@ class ConsoleAdmin(ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: Any, search_term: str
     ) -> tuple[Any, bool]:
-        """Fingerprints and serial numbers are found with and without colons. Of what is longer the
-        beginning counts: a database does not take a condition for each of a thousand words."""
+        """Fingerprints and serial numbers are found with and without colons."""
         found: tuple[Any, bool] = super().get_search_results(
-            request, queryset, plain_digits(search_term[:LONGEST_SEARCH])
+            request, queryset, plain_digits(search_term)
         )
         return found
 

@@ -19,6 +19,7 @@ from pki import endpoints
 from pki.admin.authority_forms import IdentityForm
 from pki.admin.forms import ALGORITHMS, text
 from pki.algorithms import DEFAULT
+from pki.forms import ShownForm
 from pki.lockouts import Change, Visitor
 from pki.models import Certificate, Endpoint
 
@@ -73,7 +74,7 @@ class ServerCertificateForm(IdentityForm):
     )
 
 
-class EndpointForm(forms.ModelForm):
+class EndpointForm(ShownForm):
     """An endpoint that the server can open; sentences instead of broken constraints.
 
     `visitor` is who fills it in: nobody may lock themselves out.

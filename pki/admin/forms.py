@@ -24,6 +24,7 @@ from pki.certification import LONGEST_REASON
 from pki.console import LARGEST_KEY, is_number
 from pki.enrolment import new_once
 from pki.files import LARGEST
+from pki.forms import ShownForm
 from pki.handout import PASSWORD_MINIMUM, Format
 from pki.models import (
     LONGEST_DEVICE,
@@ -94,7 +95,7 @@ class PersonForm(forms.Form):
             del self.fields["admin"]
 
 
-class PersonChangeForm(forms.ModelForm):
+class PersonChangeForm(ShownForm):
     """What may change about a person. Accounts are opened and closed by verbs."""
 
     class Meta:
@@ -121,7 +122,7 @@ class PersonChangeForm(forms.ModelForm):
         return cleaned
 
 
-class GroupForm(forms.ModelForm):
+class GroupForm(ShownForm):
     """What the people of a group may do in the console."""
 
     class Meta:

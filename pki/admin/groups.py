@@ -39,12 +39,12 @@ class GroupAdmin(ConsoleAdmin):
     def save_related(
         self, request: HttpRequest, form: forms.ModelForm, formsets: Any, change: bool
     ) -> None:
-        group = form.instance
-        names = sorted(p.codename for p in form.cleaned_data.get("permissions", ()))
-        with recorded(
-            request, action="group.changed", target=group.name, detail={"permissions": names}
-        ):
-            super().save_related(request, form, formsets, change)
+        group, detail = form.instance, dict[str, Any]()
+        with recorded(request, action="group.changed", target=group.name, detail=detail):
+            if "permissions" in form.changed_data:
+                super().save_related(request, form, formsets, change)
+            names = group.permissions.values_list("codename", flat=True)
+            detail["permissions"] = sorted(names)
 
 
 def _rights_there_are(site: Any) -> QuerySet[Permission]:

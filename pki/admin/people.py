@@ -249,6 +249,9 @@ class PersonAdmin(ManyPeopleAdmin):
         changes = {name: form.cleaned_data[name] for name in form.changed_data}
         verbs.change_person(actor=actor(request), user=obj, changes=changes, at=timezone.now())
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Nothing: the verb has written the groups too."""
+
     @button("Issue certificate", icon="add_card")
     def issue(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return redirect(list_url(Certificate, "add", owner=self.managed(request, object_id).pk))

@@ -15,6 +15,7 @@ from unfold.widgets import (
 )
 
 from pki.algorithms import KEY_TYPES
+from pki.forms import ShownForm
 from pki.models import CertificateProfile
 from pki.profiles import CA_USAGES, EXTENDED_KEY_USAGES, KEY_USAGES
 
@@ -42,7 +43,7 @@ class Words(forms.TypedMultipleChoiceField):
         return [word for word, _ in words if word in chosen]
 
 
-class ProfileForm(forms.ModelForm):
+class ProfileForm(ShownForm):
     """What may change about a profile: everything but its name and what it is for."""
 
     key_types = Words(label="Kinds of key", choices=list(KEY_TYPES.items()))

@@ -9,17 +9,24 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from chat.admin import RoomAdmin
+from chat.forms import RoomForm
 from chat.models import Room
 from pki.admin.base import ConsoleAdmin, button, column
 from pki.admin.columns import minute, unbroken
+from pki.forms import ShownForm
 from project import exports
 from project.admin.exports import ExportButton, export_page
 
 admin.site.unregister(Room)
 
 
+class ShownRoomForm(ShownForm, RoomForm):
+    """A room's settings; what its owners change meanwhile stays theirs."""
+
+
 @admin.register(Room)
 class KeptRoomAdmin(ExportButton, RoomAdmin, ConsoleAdmin):
+    form = ShownRoomForm
     rights = (*RoomAdmin.rights, "export")
     actions_detail = ("export",)
     list_display = ("name", "address", "kind", "everyone", "archived", "last_number")
