@@ -32,6 +32,8 @@ from pki.identity import Identity
 PAGE = 25
 SNIPPET = 160  # characters
 LEAD = 40  # of them before the first word that was found
+PIECE = 200  # pages of the index
+MERGE = "INSERT INTO chat_message_words(chat_message_words, rank) VALUES ('merge', %s)"
 TOKEN = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*")
 
 
@@ -58,6 +60,29 @@ def search(
     rows = messages.select_related("event__room", "event__by").order_by("-at", "-event_id")
     found = list(rows[: PAGE + 1])
     return {"hits": _hits(found[:PAGE], wanted, actor=actor), "more": len(found) > PAGE}
+
+
+def forget_words(*, at: dt.datetime) -> None:
+    """Let go of words that nothing says any more, at a full hour.
+
+    Nobody finds them, but SQLite keeps them in the index, with a note that they are gone, until it
+    merges the two (FTS5, `merge`). Done in pieces of some milliseconds, so that posts go on in
+    between. On PostgreSQL autovacuum does it.
+    """
+    if connection.vendor != "sqlite" or at.minute:
+        return
+    pages = -PIECE  # all of the index, and not only what is due by its size
+    while _merge(pages):
+        pages = PIECE
+
+
+def _merge(pages: int) -> bool:
+    """One piece of it; whether there was something to do."""
+    with connection.cursor() as cursor:
+        before = cursor.connection.total_changes
+        cursor.execute(MERGE, [pages])
+        changed: int = cursor.connection.total_changes - before
+    return changed >= 2  # one is the command itself
 
 
 # --- What is looked for ---------------------------------------------------------------------

@@ -5,7 +5,7 @@ class ProjectConfig(AppConfig):
     name = "project"
 
     def ready(self) -> None:
-        from chat import attachments, retention
+        from chat import attachments, retention, search
         from pki import upkeep
         from project import checks, exports, handshakes  # noqa: F401 (registers checks)
 
@@ -13,5 +13,6 @@ class ProjectConfig(AppConfig):
         upkeep.DUTIES["let messages expire"] = lambda at: retention.expire_messages(
             at=at, most=retention.A_TURN
         )
+        upkeep.DUTIES["forget words that nothing says"] = lambda at: search.forget_words(at=at)
         upkeep.DUTIES["remove files that nobody posted"] = lambda at: attachments.sweep(at)
         upkeep.DUTIES["remove exports after a week"] = lambda at: exports.prune(at=at)

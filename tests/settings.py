@@ -27,7 +27,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, because threads that share a database in memory lock each other out.
     DATABASES["default"]["TEST"] = {"NAME": str(HOME / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"]["init_command"] = (
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON; "
+        "PRAGMA secure_delete=ON;"
     )
 else:
     DATABASES["default"]["ENGINE"] = "tests.postgresql"

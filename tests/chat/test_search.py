@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -439,3 +440,29 @@ class TestSnippets:
         shown = [(n["text"], [n["text"][a:b] for a, b in n["marks"]]) for n in hit["files"]]
         assert shown == files
         assert hit["snippet"]["text"] == "budget"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL vacuums by itself")
+def test_words_of_a_deleted_message_leave_the_file_of_the_database(cast, den, at):
+    for number in range(40):
+        post(cast.alice, den, f"words of every day {number}", at=at)
+    gone = str(post(cast.bob, den, "the unforgettable codeword", at=at).event.pk)
+    post(cast.alice, den, "and on it goes", at=at)
+    assert in_file("codeword")
+
+    messages.delete_message(actor=cast.bob, room=den, message=gone, at=at)
+    search.forget_words(at=at.replace(minute=30))
+    assert in_file("codeword")
+    search.forget_words(at=at.replace(minute=0))
+
+    assert not in_file("codeword")
+    assert indexed("words") == 40
+
+
+def in_file(word):
+    """Whether it stands anywhere in the file, once the write-ahead log is empty."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert cursor.fetchone()[0] == 0
+    return word.encode() in Path(connection.settings_dict["NAME"]).read_bytes()
