@@ -22,6 +22,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import QuerySet, Sum
+from django.template.defaultfilters import filesizeformat
 
 from chat import files, pictures, scanning
 from chat.errors import (
@@ -88,7 +89,9 @@ def begin(
     if size < 1:
         raise BadRequestError("This file is empty.")
     if size > settings.SIGNET_UPLOAD_BYTES:
-        raise TooLargeError(f"A file may have at most {_said(settings.SIGNET_UPLOAD_BYTES)}.")
+        raise TooLargeError(
+            f"A file may have at most {filesizeformat(settings.SIGNET_UPLOAD_BYTES)}."
+        )
     with transaction.atomic():
         # Two at once must not both take what is left; the lock lets them go on writing messages.
         User.objects.select_for_update(no_key=True).get(pk=actor.user_id)
@@ -251,13 +254,6 @@ def _declared(media_type: str) -> str:
     return said if is_said else UNKNOWN_TYPE
 
 
-def _said(size: int) -> str:
-    for unit, name in ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
-        if size >= unit:
-            return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
-    return f"{size} bytes"
-
-
 # --- Rows -----------------------------------------------------------------------------------
 
 
@@ -270,7 +266,7 @@ def _check_share(actor: Identity, size: int) -> None:
     used, quota = _used(actor), settings.SIGNET_UPLOAD_QUOTA
     if used + size > quota:
         raise TooLargeError(
-            f"Your files take up {_said(used)} of the {_said(quota)} that you may store. "
+            f"Your files take up {filesizeformat(used)} of the {filesizeformat(quota)} that you may store. "
             "Delete some first."
         )
     waiting = Attachment.objects.filter(uploader_id=actor.user_id, message=None)

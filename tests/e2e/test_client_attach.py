@@ -41,7 +41,7 @@ def test_what_is_too_large_empty_or_too_much_is_refused_with_the_numbers(run: Ru
         return [said, tray.uploads.map(({ name }) => name), [...under.keys()]];
     """) == [
         [
-            "“big” has 2 kB; a file may have 1 kB.",
+            "“big” has 2 KB; a file may have 1 KB.",
             "“none” is empty.",
             "A message takes 3 files at most.",
         ],
