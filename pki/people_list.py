@@ -1,7 +1,8 @@
 """A list of people as spreadsheets save it: what each line says, and what cannot be read of it.
 
 Read are CSV files in UTF-8 (with a byte order mark or without) and UTF-16, parted by commas,
-semicolons or tabs, and what is pasted from a spreadsheet. The first line may name the columns.
+semicolons or tabs, and what is pasted from a spreadsheet. The first line may name the columns;
+before it, Excel may have said `sep=;`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ FORMULA = tuple("=+-@\t\r\n")
 FORMULA += ("\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH HYPHEN-MINUS}")
 FORMULA += ("\N{FULLWIDTH COMMERCIAL AT}",)
 MARK = "\ufeff"
+SAYS_SEPARATOR = re.compile("sep=([,;\t])")  # Excel's, in a line before all others
 ZIP = b"PK\x03\x04"  # how .xlsx and .ods begin
 
 
@@ -74,9 +77,12 @@ def read_people(text: str, *, most: int) -> PeopleList:
     What is wrong with one line is its `fault`. Refuses (BadFileError) a list without lines, with
     more than `most`, with a column named twice or none for usernames, and quotes that do not pair.
     """
+    text = text.removeprefix(MARK)
     parted_by = _parted_by(text)
-    records = _records(text.removeprefix(MARK), parted_by)
+    records = _records(text, parted_by)
     first = next(records, None)
+    if first is not None and SAYS_SEPARATOR.fullmatch(parted_by.join(first[1])):
+        first = next(records, None)
     if first is None:
         raise BadFileError("This list is empty.")
     columns = _columns(first[1])
@@ -103,6 +109,8 @@ def is_formula(cell: str) -> bool:
 
 def _parted_by(text: str) -> str:
     first = next((line for line in text.splitlines() if line.strip()), "")
+    if said := SAYS_SEPARATOR.fullmatch(first):
+        return said[1]
     return max(PARTED_BY, key=first.count)
 
 

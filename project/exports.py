@@ -119,7 +119,7 @@ def _begin(*, actor: str, subject: str, write: Write, at: dt.datetime) -> Operat
         begun = Export.objects.create(subject=subject, made_by=actor, at=at)
         operation = operations.start(
             actor=actor,
-            title=f"Export {begun.called}",
+            title="Export of a room" if begun.is_of_room else "Export of a person",
             work=partial(_carry_out, begun, write),
             at=at,
         )

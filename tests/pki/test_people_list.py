@@ -34,6 +34,13 @@ def test_columns_that_nobody_reads_are_told() -> None:
     assert (found.unused, found.parted_by) == (("department",), ";")
 
 
+@pytest.mark.parametrize("parted_by", [",", ";", "\t"])
+def test_separator_that_excel_names_is_no_person(parted_by: str) -> None:
+    text = f"\ufeffsep={parted_by}\r\nusername{parted_by}name\r\ndora{parted_by}Dora\r\n"
+    found = read_people(text, most=9)
+    assert (found.lines, found.parted_by) == ((Line(3, "dora", "Dora"),), parted_by)
+
+
 def test_usernames_alone_are_a_list() -> None:
     assert read_people("dora\n\nemil\n", most=9).lines == (Line(1, "dora"), Line(3, "emil"))
 

@@ -65,7 +65,7 @@ def test_room_lies_by_a_drawn_name_for_the_server_alone(made, home):
 def test_person(people, home, at):
     done = finished(exports.begin_person(actor="admin", subject=people.bob, at=at))
     made = Export.objects.get()
-    assert (made.subject, made.operation, done.title) == ("bob", done, "Export bob")
+    assert (made.subject, made.operation, done.title) == ("bob", done, "Export of a person")
     with zipfile.ZipFile(files(home)[0]) as archive:
         assert "person.json" in archive.namelist()
 
