@@ -169,6 +169,8 @@ def approve(
     prepared = _checked(request, actor=actor, at=at)
     with transaction.atomic():
         locked = _lock_waiting(request)
+        if locked.owner is not None:  # before the audit trail: their password may be released
+            people.lock_person(locked.owner)
         _, is_new = Approval.objects.get_or_create(
             request=locked, approver=approver, defaults={"at": at}
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.crypto import salted_hmac
 
 from pki import (
@@ -76,29 +76,48 @@ def invite(
         raise RequestError(f"The account of {user.username} is disabled.")
     device = names.clean_device(device)
     token = _token_of(actor, user, device, once) if once else secrets.token_urlsafe(24)
-    earlier = Invitation.objects.filter(token_sha256=_hash(token)).first()
+    earlier = _made_with(token, at=at)
     if earlier is not None:
-        if not Invitation.objects.open(at).filter(pk=earlier.pk).exists():
-            raise StateError("This link was made before and has been used since. Make a new one.")
         return earlier, token
-    with transaction.atomic():
-        invitation = Invitation.objects.create(
-            token_sha256=_hash(token),
-            user=user,
-            device=device,
-            asked_with_id=asked_with,
-            created_at=at,
-            created_by=actor,
-            expires_at=at + lifetime,
-        )
-        audit.record(
-            actor=actor,
-            action="invitation.created",
-            target=user.username,
-            detail={"device": device, "expires_at": invitation.expires_at.isoformat()},
-            at=at,
-        )
+    invitation = Invitation(
+        token_sha256=_hash(token),
+        user=user,
+        device=device,
+        asked_with_id=asked_with,
+        created_at=at,
+        created_by=actor,
+        expires_at=at + lifetime,
+    )
+    try:
+        _add(invitation)
+    except IntegrityError:  # made since it was looked for: the same page was sent twice at once
+        earlier = _made_with(token, at=at)
+        if earlier is None:
+            raise
+        return earlier, token
     return invitation, token
+
+
+def _made_with(token: str, *, at: dt.datetime) -> Invitation | None:
+    earlier = Invitation.objects.filter(token_sha256=_hash(token)).first()
+    if earlier and not Invitation.objects.open(at).filter(pk=earlier.pk).exists():
+        raise StateError("This link was made before and has been used since. Make a new one.")
+    return earlier
+
+
+def _add(invitation: Invitation) -> None:
+    with transaction.atomic():
+        invitation.save(force_insert=True)
+        audit.record(
+            actor=invitation.created_by,
+            action="invitation.created",
+            target=invitation.user.username,
+            detail={
+                "device": invitation.device,
+                "expires_at": invitation.expires_at.isoformat(),
+            },
+            at=invitation.created_at,
+        )
 
 
 def new_once() -> str:
@@ -341,10 +360,11 @@ def _hashed(user: User, console_password: str | None) -> str | None:
 
 
 def _use_up(invitation: Invitation, *, at: dt.datetime) -> None:
+    user = people.lock_person(invitation.user)  # before the link, as who is given the console is
     if not Invitation.objects.open(at).filter(pk=invitation.pk).update(redeemed_at=at):
         raise InvitationError("This enrolment link has been used.")
-    # Once more, with the link's row locked: the person may have been given the console since.
-    _require_maker(invitation, User.objects.get(pk=invitation.user_id))
+    # Once more, with both locked: the person may have been given the console since.
+    _require_maker(invitation, user)
 
 
 @audit.refusals("certificate.issue")

@@ -52,13 +52,22 @@ def start(*, actor: str, title: str, work: Work, at: dt.datetime) -> Operation:
     return operation
 
 
-def stop(*, operation: Operation) -> None:
-    """Ask an operation to stop after the piece it is at; refuses one that has ended (StateError)."""
+def stop(*, actor: str, operation: Operation, at: dt.datetime) -> None:
+    """Ask an operation to stop after the piece it is at, which may be somebody else's.
+
+    Writes an audit entry. Refuses one that has ended (StateError).
+    """
     running = Operation.objects.filter(pk=operation.pk, state=State.RUNNING)
-    if state_at(operation, timezone.now()) is not State.RUNNING or not running.update(
-        is_to_stop=True
-    ):
-        raise StateError("This operation has ended already.")
+    with transaction.atomic():
+        if state_at(operation, at) is not State.RUNNING or not running.update(is_to_stop=True):
+            raise StateError("This operation has ended already.")
+        audit.record(
+            actor=actor,
+            action="operation.stopped",
+            target=operation.title,
+            detail={"operation": operation.pk, "started_by": operation.actor},
+            at=at,
+        )
 
 
 def state_at(operation: Operation, at: dt.datetime) -> Operation.State:

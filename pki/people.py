@@ -21,7 +21,9 @@ from pki.models import Invitation, TrustStore, User
 
 CHANGEABLE = frozenset({"name", "email", "is_staff", "is_superuser", "groups"})
 # Who acts in the audit trail without being a person; see also `adoption.RECOGNISED`.
-RESERVED = frozenset({"signet", "check", "upkeep", "bootstrap", "command", "endpoint-test"})
+RESERVED = frozenset(
+    {"signet", "check", "upkeep", "bootstrap", "command", "endpoint-test", "retention"}
+)
 AT_ONCE = 500  # people in one query
 
 
@@ -113,7 +115,7 @@ def change_person(*, actor: str, user: User, changes: Mapping[str, Any], at: dt.
     if unknown := changes.keys() - CHANGEABLE:
         raise RequestError(f"This cannot be changed: {', '.join(sorted(unknown))}.")
     with transaction.atomic():
-        row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        row = lock_person(user)
         if not changes:
             return row
         columns = [name for name in changes if name != "groups"]
@@ -136,6 +138,14 @@ def change_person(*, actor: str, user: User, changes: Mapping[str, Any], at: dt.
             _end_link(link, actor=actor, at=at)
         announce_change()
     return row
+
+
+def lock_person(user: User) -> User:
+    """The row as it is now, which nobody else changes before the caller's transaction ends.
+
+    Whoever locks more locks this first: then links, and the audit trail last.
+    """
+    return User.objects.select_for_update(no_key=True).get(pk=user.pk)
 
 
 @audit.refusals("person.set_password")

@@ -77,13 +77,8 @@ def create_key(place: Place, *, algorithm: str) -> tuple[str, CertificatePublicK
     """
     identifier = secrets.token_bytes(16)
     label = f"signet-{identifier.hex()[:12]}"
-    try:
+    with _able(place, f"does not make {algorithm} keys", "Choose another kind of key."):
         public = _with_session(place, lambda s: _generate(s, algorithm, identifier, label))
-    except UNSUPPORTED as error:
-        raise KeyBackendError(
-            f"The token {place.token} does not make {algorithm} keys "
-            f"({_named(error)}). Choose another kind of key."
-        ) from None
     written = "".join(f"%{octet:02X}" for octet in identifier)
     return f"pkcs11:token={quote(place.token, safe='')};id={written};object={label}", public
 
@@ -95,7 +90,8 @@ def open_key(place: Place, *, handle: str, name: str) -> SigningKey:
     token than the settings name, that is gone, or whose public half is not the one that is named.
     """
     identifier = _identifier(place, handle)
-    public = _public_keys.get(name) or _with_session(place, lambda s: _public(s, identifier))
+    with _able(place, "does not show the public half of this key", _check_module(place)):
+        public = _public_keys.get(name) or _with_session(place, lambda s: _public(s, identifier))
     if spki_sha256(public) != name:
         raise KeyBackendError(
             f"The token {place.token} holds another key than expected under this identifier. "
@@ -108,12 +104,15 @@ def open_key(place: Place, *, handle: str, name: str) -> SigningKey:
 def destroy_key(place: Place, *, handle: str) -> None:
     """Remove a key pair from the token, for good; one that is gone already is no fault.
 
-    Refuses (KeyBackendError) a key that is on another token than the settings name.
+    Refuses (KeyBackendError) a key that is on another token than the settings name, and a token
+    that removes none.
     """
     identifier = _identifier(place, handle)
-    _with_session(
-        place, lambda s: [found.destroy() for found in s.get_objects({Attribute.ID: identifier})]
-    )
+    with _able(place, "does not remove keys", "Remove this one with the token's own tool."):
+        _with_session(
+            place,
+            lambda s: [found.destroy() for found in s.get_objects({Attribute.ID: identifier})],
+        )
 
 
 def _identifier(place: Place, handle: str) -> bytes:
@@ -141,7 +140,12 @@ class _TokenKey:
             key = _one(session, ObjectClass.PRIVATE_KEY, self.identifier)
             return bytes(key.sign(data, mechanism=mechanism))
 
-        return _with_session(self.place, ask)
+        with _able(
+            self.place,
+            "does not sign with this key",
+            f"Nothing was signed. {_check_module(self.place)}",
+        ):
+            return _with_session(self.place, ask)
 
     def refuse_forged(self, check: Callable[[], None]) -> None:
         try:
@@ -409,8 +413,23 @@ def _pin(path: Path) -> bytes:
 
 
 @contextmanager
+def _able(place: Place, not_able: str, what_to_do: str) -> Iterator[None]:
+    """Where the token cannot do such a thing at all: what that is, and what to do."""
+    try:
+        yield
+    except UNSUPPORTED as error:
+        raise KeyBackendError(
+            f"The token {place.token} {not_able} ({_named(error)}). {what_to_do}"
+        ) from None
+
+
+def _check_module(place: Place) -> str:
+    return f"Check that SIGNET_PKCS11_MODULE ({place.module}) is the module of this token."
+
+
+@contextmanager
 def _sentences(place: Place) -> Iterator[None]:
-    """What the module says, as a sentence that says what to do."""
+    """What the module says, as a sentence that says what to do; `_able` has one for the rest."""
     try:
         yield
     except UNSUPPORTED:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -118,9 +120,15 @@ class IssuingAdmin(ReadOnlyAdmin):
 
 
 def _take_once(request: HttpRequest, once: str) -> bool:
-    """Whether this is the answer to the page shown last, for the first time."""
+    """Whether this is the answer to the page shown last, for the first time.
+
+    A session is written when its request ends, so of two answers at once both find the page there.
+    The cache, which all processes share, lets one of them through.
+    """
     shown = request.session.pop(ONCE_KEY, None)
-    return shown is not None and secrets.compare_digest(str(shown), once)
+    if shown is None or not secrets.compare_digest(str(shown).encode(), once.encode()):
+        return False
+    return cache.add(f"{ONCE_KEY}:{shown}", True, settings.SESSION_COOKIE_AGE)
 
 
 def told(request: HttpRequest, asked: CertificationRequest) -> HttpResponse:

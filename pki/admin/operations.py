@@ -104,7 +104,7 @@ class OperationAdmin(ReadOnlyAdmin):
         found: Operation = self.found(request, str(pk))
         if not self._may_stop(request, found):
             raise PermissionDenied
-        operations.stop(operation=found)
+        operations.stop(actor=actor(request), operation=found, at=timezone.now())
         messages.success(request, "It stops after the piece it is at.")
         return redirect(self.url_of(found))
 

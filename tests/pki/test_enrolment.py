@@ -9,13 +9,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import pkcs12
 from django.contrib.auth.models import Permission
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from pki import certification, enrolment, handout, people
+from pki import people as persons
 from pki.errors import InvitationError, KeyReuseError, ProfileError, RequestError, StateError
 from pki.handout import Format
 from pki.models import AuditEntry, Certificate, CertificateProfile, Invitation, PrivateKey
 from tests.factories import make_person
+from tests.locks import held_up, needs_row_locks
 
 PASSWORD = "swan-plum-kite-mole"
 
@@ -336,6 +338,29 @@ def test_form_sent_again_after_its_link_was_used_makes_none(pki, alice, at):
     assert Invitation.objects.count() == 1
 
 
+def test_form_sent_twice_at_once_makes_one_link(pki, alice, at, monkeypatch):
+    """Neither has found the other's when both write: the database says who was second."""
+    first, token = once(alice, at, "form")
+    look, answers = enrolment._made_with, [None]
+    monkeypatch.setattr(
+        enrolment,
+        "_made_with",
+        lambda token, at: answers.pop() if answers else look(token, at=at),
+    )
+
+    assert once(alice, at, "form") == (first, token)
+    assert AuditEntry.objects.filter(action="invitation.created").count() == 1
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_form_sent_again_before_its_link_is_written_waits_for_it(pki, alice, at):
+    with transaction.atomic():
+        first = once(alice, at, "form")
+        again = held_up(lambda: once(alice, at, "form"))
+    assert again.result(30) == first
+
+
 # --- Links of people who open the console ---------------------------------------------------
 
 
@@ -484,3 +509,36 @@ def test_request_through_a_link_of_lesser_staff_is_not_issued_to_the_console(
     with pytest.raises(StateError, match="Whoever made the link"):
         certification.approve(actor="admin", approver=people.admin, request=asked, at=at)
     assert not Certificate.objects.filter(owner=people.bob).exists()
+
+
+# --- What is locked first -------------------------------------------------------------------
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("way", WAYS)
+def test_person_is_locked_before_their_link(pki, people, at, way):
+    """As whoever gives somebody the console does, which ends their links."""
+    give_console(people.bob)
+    token = link_by("admin", people.bob, at)
+    with transaction.atomic():
+        persons.lock_person(people.bob)
+        redeeming = held_up(lambda: WAYS[way](token, at))
+        persons.change_person(actor="admin", user=people.bob, changes={"is_superuser": True}, at=at)
+    with pytest.raises(InvitationError, match=r"has been used|is too old"):
+        redeeming.result(30)
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_owner_of_an_approved_request_is_locked_before_the_audit_trail(chief_waits, people, at):
+    with transaction.atomic():
+        persons.lock_person(people.bob)
+        approving = held_up(
+            lambda: certification.approve(
+                actor="admin", approver=people.admin, request=chief_waits, at=at
+            )
+        )
+        persons.change_person(actor="admin", user=people.bob, changes={"name": "Robert"}, at=at)
+    assert approving.result(30).state == "issued"
+    assert password_opens(people.bob)

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from pki import audit, operations
-from pki.errors import NotAllowedError, StateError
+from pki.errors import AuditError, NotAllowedError, StateError
 from pki.models import AuditEntry, Operation
 from pki.progress import Progress
 from tests.factories import make_person
@@ -127,13 +127,16 @@ def test_operation_is_stopped_after_the_piece_it_is_at(monkeypatch) -> None:
         return "Counted."
 
     operation = started(work)
-    operations.stop(operation=operation)
+    operations.stop(actor="bob", at=timezone.now(), operation=operation)
     ended = finished(operation)
 
     assert ended.state == State.STOPPED
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action, entry.target) == ("bob", "operation.stopped", "Counting")
+    assert entry.detail == {"operation": ended.pk, "started_by": "alice"}
     assert ended.outcome == f"Stopped after {pieces[-1]} of 1000. Run it again to go on."
     with pytest.raises(StateError, match="ended already"):
-        operations.stop(operation=ended)
+        operations.stop(actor="bob", at=timezone.now(), operation=ended)
 
 
 def test_operation_begins_when_its_starter_has_committed() -> None:
@@ -193,4 +196,17 @@ def test_stop_refuses_what_has_lost_its_process(at: dt.datetime) -> None:
         title="Lost", actor="alice", seen_at=timezone.now() - dt.timedelta(minutes=2)
     )
     with pytest.raises(StateError):
-        operations.stop(operation=lost)
+        operations.stop(actor="bob", at=timezone.now(), operation=lost)
+    assert not AuditEntry.objects.exists()
+
+
+def test_stop_that_cannot_be_recorded_does_not_happen(monkeypatch) -> None:
+    def fail(**_: object) -> None:
+        raise AuditError("No room.")
+
+    running = Operation.objects.create(title="Running", actor="alice")
+    monkeypatch.setattr(audit, "record", fail)
+    with pytest.raises(AuditError):
+        operations.stop(actor="bob", at=timezone.now(), operation=running)
+    running.refresh_from_db()
+    assert not running.is_to_stop

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import ast
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 from django.contrib.auth.models import Group
 
 from pki import enrolment, people
 from pki.changes import current_version
 from pki.errors import RequestError
-from pki.models import AuditEntry, Invitation, TrustStore, User
+from pki.models import USERNAME, AuditEntry, Invitation, TrustStore, User
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def done():
@@ -132,6 +138,36 @@ def test_nobody_is_called_what_the_trail_calls_this_machine(db, at, username):
     with pytest.raises(RequestError, match="audit trail calls this machine"):
         people.create_person(actor="admin", username=username, at=at)
     assert not User.objects.exists()
+
+
+def machine_actors():
+    """Who acts where no person does: constants given as `actor`, also by default, that could be
+    usernames."""
+    for package in ("pki", "chat", "project"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            for value in actors_in(ast.parse(path.read_text())):
+                module = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+                if isinstance(value, ast.Name):
+                    found = getattr(import_module(module), value.id, None)
+                else:
+                    found = getattr(value, "value", None)
+                if isinstance(found, str) and USERNAME.regex.match(found):
+                    yield found
+
+
+def actors_in(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "actor":
+            yield node.value
+        elif isinstance(node, ast.arguments):
+            named = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+            yield from (value for argument, value in named if argument.arg == "actor")
+
+
+def test_every_machine_of_the_trail_is_reserved():
+    found = set(machine_actors())
+    assert {"signet", "bootstrap", "retention", "upkeep"} <= found
+    assert found <= people.RESERVED
 
 
 @pytest.mark.parametrize(

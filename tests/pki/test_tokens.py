@@ -225,6 +225,38 @@ def test_kind_of_key_that_the_token_does_not_make(
         tokens.create_key(place, algorithm="ed25519")
 
 
+def test_key_that_the_token_does_not_sign_with(
+    place: tokens.Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = _made(place)
+
+    class Handle:
+        @staticmethod
+        def sign(*_: object, **__: object) -> bytes:
+            raise pkcs11.exceptions.MechanismInvalid()
+
+    monkeypatch.setattr(tokens, "_one", lambda *_: Handle())
+    with pytest.raises(KeyBackendError, match=r"does not sign .* Nothing was signed\. Check that"):
+        _sign(key)
+
+
+def test_keys_that_the_token_does_not_show_or_remove(
+    place: tokens.Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, public = tokens.create_key(place, algorithm="p256")
+
+    class Session:
+        @staticmethod
+        def get_objects(which: object) -> None:
+            raise pkcs11.exceptions.FunctionNotSupported()
+
+    monkeypatch.setattr(tokens, "_open_session", lambda place: Session())
+    with pytest.raises(KeyBackendError, match=r"does not show .* Check that"):
+        tokens.open_key(place, handle=handle, name=spki_sha256(public))
+    with pytest.raises(KeyBackendError, match=r"does not remove keys .* own tool"):
+        tokens.destroy_key(place, handle=handle)
+
+
 def test_unknown_hash_and_padding(place: tokens.Place) -> None:
     key = _made(place, "rsa3072")
     assert isinstance(key, rsa.RSAPrivateKey)

@@ -7,6 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+from django.contrib.sessions.models import Session
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from pki.models import Certificate, CertificateProfile, Invitation
@@ -62,6 +63,26 @@ def test_file_is_made_once(console, pki, people):
     assert "has been made already" in text_of(again)
     assert of_bob().count() == 1
     assert hidden_fields(again)["password"] != fields["password"]
+
+
+def test_of_two_answers_at_once_one_is_given_a_file(console, pki, people):
+    """The second one began before the first one's session was written."""
+    fields = hidden_fields(first_step(console, people.bob))
+    before = Session.objects.get().session_data
+    console.post(ADD, fields)
+    Session.objects.update(session_data=before)
+
+    again = console.post(ADD, fields)
+
+    assert of_bob().count() == 1
+    assert "has been made already" in text_of(again)
+
+
+def test_answer_to_no_page_of_ours_makes_no_file(console, pki, people):
+    fields = hidden_fields(first_step(console, people.bob))
+    again = console.post(ADD, fields | {"once": "\N{LATIN SMALL LETTER E WITH ACUTE}"})
+    assert "has been made already" in text_of(again)
+    assert not of_bob().exists()
 
 
 def test_file_has_no_weak_password(console, pki, people):

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from pki.models import Operation
-from tests.pki.admin.conftest import queries_of, said, text_of
+from tests.pki.admin.conftest import entry_of, queries_of, said, text_of
 
 OPERATIONS = "/console/pki/operation/"
 
@@ -117,6 +117,8 @@ def test_looker_sees_but_does_not_stop_an_operation(clerk, operation):
 
     bob = clerk("view_operation", "change_operation")
     assert bob.post(f"{OPERATIONS}{operation.pk}/stop/").status_code == 302
+    entry = entry_of("operation.stopped")
+    assert (entry.actor, entry.target) == ("bob", "Revoke 200 certificates")
 
 
 def test_starter_watches_and_stops_their_own_without_a_right(clerk, operation):
