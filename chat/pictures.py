@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
+import select
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image, ImageOps
 
@@ -33,6 +36,7 @@ SECONDS = 15  # of a clock, and CPU_SECONDS of work
 CPU_SECONDS = 5
 MEMORY = 1024 * 1024 * 1024
 LARGEST_THUMBNAIL = 2 * 1024 * 1024
+LARGEST_HEAD = 4 * 1024
 AT_ONCE = BoundedSemaphore(2)  # in this process; the others wait their turn
 TURNS = tuple(Lock() for _ in range(256))  # and each person for their own before: one at a time
 CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from chat import pictures; pictures.answer()"
@@ -58,21 +62,9 @@ def look_at(place: Path, *, uploader_id: int) -> Picture | None:
             if not may_be_one(file.read(12)):
                 return None
             file.seek(0)
-            done = subprocess.run(
-                [sys.executable, "-I", "-B", "-c", CHILD, str(Path(__file__).resolve().parents[1])],
-                stdin=file,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={},
-                timeout=SECONDS,
-                check=False,
-            )
+            return _believed(_ask(file))
     except subprocess.TimeoutExpired:
         return None
-    head, _, thumbnail = done.stdout.partition(b"\n")
-    if done.returncode or not 0 < len(thumbnail) <= LARGEST_THUMBNAIL:
-        return None
-    return Picture(**json.loads(head), thumbnail=thumbnail)
 
 
 def may_be_one(start: bytes) -> bool:
@@ -81,6 +73,56 @@ def may_be_one(start: bytes) -> bool:
     return is_webp or start.startswith(
         (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
     )
+
+
+def _ask(file: IO[bytes]) -> bytes:
+    """What a child says of a file; nothing where it fails or says too much. Raises TimeoutExpired."""
+    end = time.monotonic() + SECONDS
+    with subprocess.Popen(
+        [sys.executable, "-I", "-B", "-c", CHILD, str(Path(__file__).resolve().parents[1])],
+        stdin=file,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={},
+    ) as child:
+        try:
+            said = _read(child, end)
+            return said if child.wait(max(0.0, end - time.monotonic())) == 0 else b""
+        finally:
+            child.kill()
+
+
+def _read(child: subprocess.Popen[bytes], end: float) -> bytes:
+    """All that it says; no limit of its own binds what it writes into a pipe."""
+    assert child.stdout is not None
+    said = b""
+    asked = select.poll()
+    asked.register(child.stdout, select.POLLIN)
+    while asked.poll(1000 * max(0.0, end - time.monotonic())):
+        block = os.read(child.stdout.fileno(), LARGEST_HEAD + LARGEST_THUMBNAIL + 1 - len(said))
+        said += block
+        if not block:
+            return said
+        if len(said) > LARGEST_HEAD + LARGEST_THUMBNAIL:
+            child.kill()
+            return b""
+    raise subprocess.TimeoutExpired(child.args, SECONDS)
+
+
+def _believed(said: bytes) -> Picture | None:
+    """What a child says, which its file may have taken over, if it can be so."""
+    head, _, thumbnail = said.partition(b"\n")
+    try:
+        found = Picture(**json.loads(head), thumbnail=thumbnail)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    sides = zip((found.width, found.height), SIZE, strict=True)
+    can_be = (
+        found.media_type in FORMATS.values()
+        and all(type(side) is int and 0 < side <= most for side, most in sides)
+        and 0 < len(thumbnail) <= LARGEST_THUMBNAIL
+    )
+    return found if can_be else None
 
 
 def answer() -> None:

@@ -34,10 +34,10 @@ class OwnSockets:
         self._used: set[Place] = set()
 
     async def take(self, name: str, place: Place) -> socket.socket:
-        if (given := self._given.get(place)) is not None:
-            self._used.add(place)
-            return _prepared(given.dup())
         try:
+            if (given := self._given.get(place)) is not None:
+                self._used.add(place)
+                return _prepared(given.dup())
             return _prepared(_open(place))
         except OSError as error:
             raise ListenError(self._why_not(name, place, error)) from None

@@ -10,7 +10,7 @@ from typing import Any
 from pki.description import UNREADABLE
 from project.tls import scope, tally
 from project.tls.admission import Admission
-from project.tls.binding import BACKLOG, Place, Sockets
+from project.tls.binding import BACKLOG, ListenError, Place, Sockets, written
 from project.tls.connection import Connection
 from project.tls.context import Contexts
 from project.tls.failures import FailureLog, completed
@@ -68,10 +68,19 @@ class Endpoint:
     async def listen(self, factory: Any, sockets: Sockets) -> None:
         """Accept connections and let `factory` build their protocols; raises ListenError."""
         listener = await sockets.take(self.settings.name, self.place)
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self, factory), sock=listener, backlog=AT_ONCE
-        )
-        listener.listen(BACKLOG)  # asyncio has one number for both
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self, factory), sock=listener, backlog=AT_ONCE
+            )
+            listener.listen(BACKLOG)  # asyncio has one number for both
+        except OSError as error:
+            self.stop()
+            listener.close()
+            sockets.give_back(self.place)
+            raise ListenError(
+                f"Endpoint {self.settings.name} cannot listen on {written(self.place)}: "
+                f"{error.strerror}."
+            ) from None
 
     def stop(self) -> None:
         """Accept no more. Connections that live go on."""

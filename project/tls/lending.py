@@ -17,11 +17,13 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from project.tls.binding import ListenError, OwnSockets, Place
+from project.tls.binding import ListenError, OwnSockets, Place, written
 
 logger = logging.getLogger("project.workers")
 MESSAGE_BYTES = 64 * 1024
+LOST = "A listening socket was lost on its way: this worker has too many open files."
 OTHERS_SECONDS = 3.0  # the other workers hear of the same change within half a second
+ANSWER_SECONDS = 15.0  # a worker waits so long for its parent, which may wait for the others
 SIGN_SECONDS = 2.0  # between two signs of life
 
 
@@ -47,7 +49,13 @@ class Borrower:
         answer: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
         self._asked[place] = answer
         self._say({"take": place, "name": name})
-        return await answer
+        await asyncio.wait([answer], timeout=ANSWER_SECONDS)
+        if answer.cancel():  # else it is there
+            raise ListenError(
+                f"The parent process did not answer within {ANSWER_SECONDS:g} seconds whether "
+                f"endpoint {name} can have {written(place)}."
+            )
+        return answer.result()
 
     def give_back(self, place: Place) -> None:
         self._say({"give_back": place})
@@ -81,16 +89,17 @@ class Borrower:
             return
         message = json.loads(data)
         place = _place(message["place"])
-        answer = self._asked.pop(place)
+        answer = self._asked.pop(place, None)
         listener = socket.socket(fileno=handed[0]) if handed else None
-        if answer.done():  # nobody waits any more
+        if answer is None or answer.done():  # nobody waits any more
             if listener is not None:
                 listener.close()
-                self.give_back(place)
+                if answer is not None:  # else it was asked twice, and has it by the other answer
+                    self.give_back(place)
         elif listener is not None:
             answer.set_result(listener)
         else:
-            answer.set_exception(ListenError(message["refusal"]))
+            answer.set_exception(ListenError(message.get("refusal", LOST)))
 
     def _lose(self) -> None:
         asyncio.get_running_loop().remove_reader(self._link)
@@ -206,14 +215,20 @@ class Link:
             listener = await self._lender.lend(self, name, place)
         except ListenError as error:
             self._answer({"place": place, "refusal": str(error)})
+        except Exception:  # whatever it is: who is not answered waits
+            logger.exception("Endpoint %s cannot be lent its socket.", name)
+            refusal = f"Endpoint {name} cannot have {written(place)}. The parent's log says why."
+            self._answer({"place": place, "refusal": refusal})
         else:
             self._answer({"place": place}, listener.fileno())
 
     def _answer(self, message: dict[str, Any], *fds: int) -> None:
         try:
             socket.send_fds(self._link, [json.dumps(message).encode()], fds)
-        except OSError:  # it has died since; whoever waits for its end hears of that
-            return
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it has died since; whoever waits for its end hears of that
+        except OSError as error:  # it asks again
+            logger.warning("A worker cannot be answered: %s.", error.strerror)
 
 
 def _reads(link: socket.socket) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -149,6 +151,47 @@ def test_child_that_takes_too_much_is_ended(look, monkeypatch, deed):
     )
     monkeypatch.setattr(pictures, "SECONDS", 5)
     assert look(saved(Image.new("RGB", (9, 9)), "PNG")) is None
+
+
+def test_of_a_child_that_says_too_much_no_more_is_kept_than_a_thumbnail(look, monkeypatch):
+    said = "import sys; sys.stdout.buffer.write(b'{}\\n' + b'x' * 64 * 1024 * 1024)"
+    monkeypatch.setattr(pictures, "CHILD", said)
+    tracemalloc.start()
+    try:
+        assert look(saved(Image.new("RGB", (9, 9)), "PNG")) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * pictures.LARGEST_THUMBNAIL
+
+
+def about(**changes):
+    told = {"media_type": "image/png", "width": 9, "height": 9} | changes
+    return json.dumps(told).encode()
+
+
+@pytest.mark.parametrize(
+    ("head", "is_taken"),
+    [
+        (about(), True),
+        (b"hello", False),
+        (b"\xff\xfe\xff", False),
+        (b"[]", False),
+        (b"{}", False),
+        (b"[" * 4000, False),
+        (about(media_type="text/html"), False),
+        (about(media_type=["image/png"]), False),
+        (about(width="9"), False),
+        (about(width=True), False),
+        (about(height=0), False),
+        (about(height=481), False),
+    ],
+)
+def test_child_is_believed_only_what_a_picture_can_be(look, monkeypatch, head, is_taken):
+    said = head + b"\nthumbnail"
+    monkeypatch.setattr(pictures, "CHILD", f"import sys; sys.stdout.buffer.write({said!r})")
+    found = look(saved(Image.new("RGB", (9, 9)), "PNG"))
+    assert found == (pictures.Picture("image/png", 9, 9, b"thumbnail") if is_taken else None)
 
 
 def test_somebody_with_slow_pictures_waits_for_themselves_alone(tmp_path):

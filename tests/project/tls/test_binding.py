@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 
@@ -56,6 +57,28 @@ def test_taken_port_is_a_clear_refusal():
 def test_address_of_another_machine_is_a_clear_refusal():
     with pytest.raises(ListenError, match=r"no address 192\.0\.2\.1 \(endpoint main\)"):
         take(OwnSockets(), ("192.0.2.1", free_port()))
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_too_many_open_files_are_a_clear_refusal(monkeypatch, is_given):
+    class NoMore(socket.socket):
+        def dup(self):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def fail(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with NoMore() as given:
+        given.bind(("127.0.0.1", 0))
+        place = place_of(given)
+        sockets = OwnSockets([given] if is_given else [])
+        monkeypatch.setattr(socket, "create_server", fail)
+        with pytest.raises(ListenError) as refused:
+            take(sockets, place)
+    _, port = place
+    assert str(refused.value) == (
+        f"Endpoint main cannot listen on 127.0.0.1 port {port}: Too many open files."
+    )
 
 
 def test_own_socket_listens_without_delay():

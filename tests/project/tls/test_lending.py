@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -135,6 +136,66 @@ async def test_taken_port_is_refused_with_the_sentence_of_the_parent(scene):
         pytest.raises(ListenError, match=r"on 127\.0\.0\.1 \(endpoint main\) is taken by another"),
     ):
         await scene.worker().take("main", other.getsockname())
+
+
+async def test_parent_that_stumbles_refuses_and_says_why_in_its_log(scene, monkeypatch, caplog):
+    async def fail(*_):
+        raise RuntimeError("never thought of")
+
+    monkeypatch.setattr(scene.lender, "lend", fail)
+    async with asyncio.timeout(5):
+        with pytest.raises(ListenError, match=r"have 127\.0\.0\.1:443\. The parent's log says"):
+            await scene.worker().take("main", ("127.0.0.1", 443))
+    assert "never thought of" in caplog.text
+
+
+async def test_answer_that_does_not_come_is_a_refusal(monkeypatch):
+    monkeypatch.setattr(lending, "ANSWER_SECONDS", 0.1)
+    ours, its = pair()
+    worker = Borrower(its, on_lost=lambda: None)
+    where = place()
+    async with asyncio.timeout(5):
+        with ours, pytest.raises(ListenError, match=r"did not answer within 0\.1 seconds"):
+            await worker.take("main", where)
+
+
+async def test_socket_that_is_lost_on_its_way_is_a_refusal():
+    """Linux hands over the message without it, where the worker has too many open files."""
+    ours, its = pair()
+    worker, where = Borrower(its, on_lost=lambda: None), place()
+    with ours:
+        ours.send(json.dumps({"place": where}).encode())
+        with pytest.raises(ListenError, match="this worker has too many open files"):
+            await worker.take("main", where)
+
+
+async def test_two_late_answers_to_two_questions_are_one_socket(scene, monkeypatch, caplog):
+    worker, other = scene.worker(), scene.worker()
+    where = place()
+    lend = scene.lender.lend
+    is_slow = asyncio.Event()
+
+    async def lend_late(*asked):
+        await is_slow.wait()
+        return await lend(*asked)
+
+    monkeypatch.setattr(scene.lender, "lend", lend_late)
+    monkeypatch.setattr(lending, "ANSWER_SECONDS", 0.1)
+    async with asyncio.timeout(5):
+        with pytest.raises(ListenError):
+            await worker.take("main", where)
+    monkeypatch.setattr(lending, "ANSWER_SECONDS", 30)
+    again = asyncio.create_task(worker.take("main", where))
+    await asyncio.sleep(0.05)
+    is_slow.set()
+    with await again:
+        (await other.take("main", where)).close()
+        other.give_back(where)
+        await asyncio.sleep(0.05)
+        assert listens(where[1])
+    worker.give_back(where)
+    await until(lambda: not listens(where[1]))
+    assert caplog.messages == []
 
 
 async def test_worker_whose_parent_has_gone_is_told_once(scene):

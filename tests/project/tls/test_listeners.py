@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import ssl
 
 import pytest
 
-from project.tls.binding import ListenError
+from project.tls.binding import ListenError, OwnSockets
+from project.tls.listeners import Listeners
 from tests.project.tls.conftest import free_port
 from tests.project.tls.test_connection import until
 
@@ -108,6 +111,30 @@ def test_taken_port_later_is_logged_once_and_tried_again(ground, caplog):
         assert caplog.text.count("is taken by another program") == 1
     assert ground.on_loop(ground.ports.apply, [wanted])
     ground.connect(wanted.settings.port).close()
+
+
+def test_socket_that_cannot_be_served_is_closed_and_given_back(ground, monkeypatch, caplog):
+    taken, given_back = [], []
+
+    class Sockets(OwnSockets):
+        async def take(self, name, place):
+            taken.append(await super().take(name, place))
+            return taken[-1]
+
+        def give_back(self, place):
+            given_back.append((place, taken[-1].fileno()))
+
+    async def fail(*_, **__):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    ports = Listeners(Sockets())
+    wanted = ground.wanted()
+    port = wanted.settings.port
+    with monkeypatch.context() as patch:
+        patch.setattr(ground.loop, "create_server", fail)
+        assert not ground.on_loop(ports.apply, [wanted])
+    assert given_back == [(("127.0.0.1", port), -1)]
+    assert f"cannot listen on 127.0.0.1:{port}: Cannot allocate memory." in caplog.text
 
 
 def test_stop_waits_for_goodbyes_then_cuts(ground):
