@@ -42,7 +42,8 @@ def _still_may_export(request: HttpRequest) -> bool:
         recheck(identity, at=timezone.now())
     except IdentityError:
         return False
-    return User.objects.get(pk=identity.user_id).has_perm("chat.export_room")
+    user = User.objects.get(pk=identity.user_id)
+    return user.is_staff and user.has_perm("chat.export_room")
 
 
 class ExportButton(ModelAdmin):

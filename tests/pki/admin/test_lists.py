@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.admin.sites import site
 
 from pki import authorities, certification, crl, enrolment, truststore
+from pki.admin.columns import list_url
 from pki.models import Endpoint
 from tests.factories import make_device, make_person, make_server_certificate
 from tests.pki.admin.conftest import queries_of, said
@@ -87,6 +89,7 @@ def test_what_does_not_exist_is_a_sentence_and_no_error(console, path, key):
     assert console.get(f"{path}{key}/history/").status_code == 404
 
 
-@pytest.mark.parametrize("path", QUERIES)
-def test_search_for_very_much_is_no_error(console, pki, path):
-    assert console.get(f"{path}?q={'a%20' * 3000}").status_code == 200
+def test_search_for_very_much_is_no_error(console, pki):
+    lists = [list_url(model) for model in site._registry]
+    answers = {path: console.get(f"{path}?q={'a%20' * 3000}").status_code for path in lists}
+    assert answers == dict.fromkeys(lists, 200)

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from chat import file_views
-from pki.models import AuditEntry, Operation
+from pki.models import AuditEntry, Operation, User
 from project import exports
 from project.models import Export
 from tests.pki.admin.conftest import entry_of, said, text_of
@@ -77,15 +77,24 @@ def test_download_is_a_file_that_nobody_keeps(clerk, den):
     assert (entry.actor, entry.target) == ("bob", "room:den")
 
 
+async def without_right():
+    await Permission.objects.filter(codename="export_room").adelete()
+
+
+async def out_of_the_console():
+    await User.objects.filter(username="bob").aupdate(is_staff=False)
+
+
 @pytest.mark.django_db(transaction=True)
-def test_download_under_way_ends_with_the_right_to_it(clerk, make, monkeypatch):
+@pytest.mark.parametrize("lose", [without_right, out_of_the_console])
+def test_download_under_way_ends_with_the_right_to_it(clerk, make, monkeypatch, lose):
     monkeypatch.setattr(file_views, "ASKED_AFTER", file_views.BLOCK)
     response = clerk("export_room").get(page(make("room:den"), "download"))
 
     async def read():
         blocks = aiter(response)
         got = await anext(blocks)
-        await Permission.objects.filter(codename="export_room").adelete()
+        await lose()
         return got + b"".join([block async for block in blocks])
 
     assert async_to_sync(read)() == CONTENT[: file_views.BLOCK]
