@@ -46,3 +46,16 @@ def open_general(page: Page, address: str) -> Page:
     page.goto(f"{address}/rooms/general/")
     expect(page.locator("#timeline li").last).to_contain_text("old 120")
     return page
+
+
+def bob_says(page: Page, *bodies: str, room: str = "general") -> None:
+    for body in bodies:
+        page.evaluate(
+            "([body, room]) => void server.say(cast.BOB, body, { room, at: new Date().toISOString() })",
+            [body, room],
+        )
+
+
+def say(page: Page, text: str) -> None:
+    page.locator("#composer-input").fill(text)
+    page.locator("#composer-input").press("Enter")

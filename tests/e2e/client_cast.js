@@ -122,6 +122,7 @@ export class Server {
     this.requests = [];
     this.answers = {}; // op → (request, user) => the fields of the reply, before what it does itself
     this.refusals = []; // the next answers to `post`, where they are not what it asked for
+    this.refused = {}; // op → the error that its next request is answered with
     this.epoch = "first";
     this.closesWith = null; // a code with which every new connection ends
     this.isMute = false;
@@ -170,6 +171,9 @@ export class Server {
     this.requests.push(request);
     if (this.isMute) return;
     const { ref, op } = request;
+    const { [op]: error, ...refused } = this.refused;
+    this.refused = refused;
+    if (error) return this.give(socket, { ref, ok: false, error });
     const reply = (result) => this.give(socket, { ref, ok: true, ...result });
     const answers = {
       ping: () => reply({}),

@@ -119,6 +119,16 @@ def aside(page: Page) -> Locator:
     return page.get_by_role("complementary")
 
 
+def wait_until(page: Page, condition: str) -> None:
+    """Not `wait_for_function`, whose second try the page's policy forbids."""
+    page.evaluate(f"""async () => {{
+      for (let turn = 0; !({condition}); turn += 1) {{
+        if (turn === 1000) throw new Error("this does not come true: " + {condition!r});
+        await new Promise((done) => setTimeout(done, 20));
+      }}
+    }}""")
+
+
 def told(page: Page, op: str) -> dict[str, Any]:
     request: dict[str, Any] = page.evaluate("(op) => told(op)", op)
     return {name: value for name, value in request.items() if name not in ("op", "ref")}
@@ -260,6 +270,16 @@ def test_a_refused_removal_is_said_where_it_was_asked(page: Page) -> None:
     dialog = page.get_by_role("dialog", name="Remove Bob?")
     dialog.get_by_role("button", name="Remove").click()
     expect(dialog.get_by_role("alert")).to_have_text("No.")
+
+
+def test_people_and_the_focus_on_them_outlast_a_break(page: Page) -> None:
+    button = open_members(page).get_by_role("button", name="What you can do about Bob")
+    button.focus()
+    page.evaluate("() => { server.isMute = true; server.close(1012); }")
+    chat = page.locator("#chat")
+    expect(chat).not_to_have_attribute("data-connection", "open")
+    expect(chat).to_have_attribute("data-connection", "open")
+    expect(button).to_be_focused()
 
 
 def test_settings_change_what_differs_and_archive_can_be_undone(page: Page) -> None:
@@ -431,12 +451,51 @@ def test_escape_closes_a_menu_before_the_column(page: Page) -> None:
     expect(aside(page)).to_be_visible()
 
 
+NO_POPOVERS = """
+delete HTMLElement.prototype.popover;
+for (const name of ["showPopover", "hidePopover", "togglePopover"]) delete HTMLElement.prototype[name];
+const { querySelector } = Document.prototype;
+Document.prototype.querySelector = function (selector) {
+  if (selector.includes(":popover-open")) throw new SyntaxError("Firefox 124 does not know this.");
+  return querySelector.call(this, selector);
+};
+"""
+
+
+def test_menu_and_keys_work_in_browsers_without_popovers(page: Page, address: str) -> None:
+    browser = page.context.browser
+    assert browser
+    old = browser.new_page(viewport=DESKTOP)
+    old.add_init_script(NO_POPOVERS)
+    old.goto(f"{address}/rooms/general/")
+    open_general(old, address)
+    old.locator("#show-pins").click()
+    menu = old.get_by_role("menu")
+    last = old.locator("#timeline li").last
+    last.focus()
+    old.keyboard.press("Shift+F10")
+    expect(menu.get_by_role("menuitem", name="👍")).to_be_focused()
+    old.keyboard.press("Escape")
+    expect(menu).to_be_hidden()
+    expect(last).to_be_focused()
+    expect(aside(old)).to_be_visible()
+
+    old.keyboard.press("Shift+F10")
+    old.locator("#room-name").click()
+    expect(menu).to_be_hidden()
+    do_with_last(old, "Details")
+    expect(menu).to_be_hidden()
+    old.keyboard.press("Control+k")
+    expect(old.get_by_role("combobox", name="Room or person")).to_be_focused()
+    old.close()
+
+
 def test_column_follows_to_the_next_room(page: Page) -> None:
     open_members(page)
     page.locator("[data-room=other]").click()
     expect(page.locator("#room")).to_have_attribute("data-slug", "other")
     expect(aside(page)).to_be_visible()
-    page.wait_for_function("told('members').room === 'other'")
+    wait_until(page, "told('members').room === 'other'")
 
 
 def test_keys_walk_the_rooms_and_count_all_as_read(page: Page) -> None:
@@ -445,7 +504,7 @@ def test_keys_walk_the_rooms_and_count_all_as_read(page: Page) -> None:
     expect(link).to_have_attribute("data-unread", "1")
     page.keyboard.press("Shift+Escape")
     expect(link).to_have_attribute("data-unread", "0")
-    page.wait_for_function("server.reads['1.other'] === 1")
+    wait_until(page, "server.reads['1.other'] === 1")
     page.keyboard.press("Alt+ArrowDown")
     expect(page.locator("#room")).to_have_attribute("data-slug", "other")
     page.keyboard.press("Alt+ArrowUp")
@@ -473,6 +532,23 @@ def test_a_narrow_screen_shows_the_column_as_a_page_with_a_way_back(page: Page) 
     open_members(page)
     page.get_by_role("button", name="Back to the room").click()
     expect(page.locator("#composer-input")).to_be_visible()
+
+
+@pytest.mark.parametrize("place", ["", "#message-118"])
+@pytest.mark.parametrize("way", ["Escape", "back"])
+def test_a_column_that_was_a_page_gives_the_focus_back(page: Page, way: str, place: str) -> None:
+    page.set_viewport_size({"width": 900, "height": 700})
+    page.evaluate("(place) => { location.hash = place; }", place)
+    if place:
+        expect(page.locator("#timeline li:focus")).to_contain_text("old 118")
+    button = page.locator("#show-pins")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(aside(page)).to_contain_text("Pinned by Bob")
+    page.keyboard.press("Escape") if way == "Escape" else page.go_back()
+    wait_until(page, "!history.state?.isAside")
+    expect(aside(page)).to_be_hidden()
+    expect(button).to_be_focused()
 
 
 def test_panels_have_no_faults_on_a_phone(page: Page, address: str) -> None:

@@ -56,6 +56,11 @@ def last_post(page: Page) -> dict[str, object]:
     return found
 
 
+def go_to(page: Page, room: str) -> None:
+    page.locator(f"[data-room={room}]").click()
+    expect(box(page)).to_have_attribute("placeholder", f"Message {room}")
+
+
 def change_room(page: Page, **fields: object) -> None:
     event = "cast.note(0, 'room.changed', cast.BOB, data)"
     page.evaluate(f"(data) => void server.append('general', {event})", fields)
@@ -93,6 +98,57 @@ def test_a_refused_edit_says_why_and_stays(page: Page) -> None:
     expect(box(page)).to_be_editable()
 
 
+def test_an_edit_refused_while_one_is_elsewhere_is_told_and_waits_there(page: Page) -> None:
+    say(page, "first")
+    expect(page.locator("li[data-own=true][data-state=sent]")).to_have_count(1)
+    page.evaluate("server.isMute = true")
+    box(page).press("ArrowUp")
+    box(page).fill("second")
+    box(page).press("Enter")
+    go_to(page, "other")
+    expect(box(page)).to_have_value("")
+    page.evaluate("""async () => {
+      const edit = () => server.requests.find(({ op }) => op === "edit");
+      while (!edit()) await new Promise((resolve) => setTimeout(resolve, 5));
+      server.isMute = false;
+      server.push({ ref: edit().ref, ok: false, error: { code: "not_allowed", detail: "No." } });
+    }""")
+    expect(page.locator(".toast")).to_have_text("Your edit in general was not saved. No.")
+    expect(box(page)).to_have_value("")
+    expect(box(page)).to_be_editable()
+
+    go_to(page, "general")
+    expect(box(page)).to_have_value("second")
+    expect(page.locator("#composer .composer-notice")).to_have_text("Not saved. No.")
+    box(page).press("Enter")
+    expect(page.locator("li[data-own=true] .message-body")).to_contain_text("second")
+
+
+def test_a_room_that_is_left_keeps_what_another_tab_writes_there(page: Page) -> None:
+    say(page, "mine")
+    expect(page.locator("li[data-own=true][data-state=sent]")).to_have_count(1)
+    page.evaluate("localStorage.setItem('signet.draft.alice.general', 'of another tab')")
+    box(page).press("ArrowUp")
+    box(page).press("Escape")
+    go_to(page, "other")
+    assert page.evaluate("localStorage.getItem('signet.draft.alice.general')") == "of another tab"
+
+
+def test_a_command_that_leads_elsewhere_does_not_stay_in_the_box(page: Page) -> None:
+    say(page, "/join other")
+    expect(box(page)).to_have_attribute("placeholder", "Message other")
+    go_to(page, "general")
+    expect(box(page)).to_have_value("")
+
+
+def test_writing_many_lines_keeps_the_newest_message_in_view(page: Page) -> None:
+    for _ in range(12):
+        box(page).press("Shift+Enter")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    expect(page.locator("#timeline li").last).to_be_in_viewport()
+    expect(page.locator("#jump")).to_be_hidden()
+
+
 def test_a_draft_keeps_what_it_answers_over_a_reload(page: Page) -> None:
     item = page.locator("#timeline li").last
     item.hover()
@@ -108,6 +164,25 @@ def test_a_draft_keeps_what_it_answers_over_a_reload(page: Page) -> None:
 
     box(page).press("Enter")
     expect(chip).to_be_hidden()
+    expect(page.locator("li[data-own=true]")).to_have_attribute("data-state", "sent")
+    assert last_post(page)["reply_to"] == "event-120"
+
+
+def test_up_writes_a_refused_message_anew(page: Page) -> None:
+    item = page.locator("#timeline li").last
+    item.hover()
+    item.get_by_role("button", name="Answer", exact=True).first.click()
+    page.evaluate(
+        "server.refusals.push({ code: 'not_found', detail: 'A file is not here any more.' })"
+    )
+    say(page, "see the report")
+    expect(page.locator("li[data-own=true][data-state=failed]")).to_have_count(1)
+
+    box(page).press("ArrowUp")
+    expect(page.locator("li[data-own=true]")).to_have_count(0)
+    expect(box(page)).to_have_value("see the report")
+    expect(page.locator(".composer-task")).to_contain_text("Answering Bob")
+    box(page).press("Enter")
     expect(page.locator("li[data-own=true]")).to_have_attribute("data-state", "sent")
     assert last_post(page)["reply_to"] == "event-120"
 
@@ -227,12 +302,12 @@ def test_files_are_sent_with_the_message_once_they_have_arrived(page: Page) -> N
       }; }""")
     page.locator("#composer .attach").hover()
     expect(page.locator("#composer .attach")).to_have_attribute(
-        "title", "Attach files. Up to 10 files, 2 kB each."
+        "title", "Attach files. Up to 10 files, 2 KB each."
     )
     files = page.locator("#composer input[type=file]")
     files.set_input_files({"name": "big.bin", "mimeType": "x/y", "buffer": b"x" * 4096})
     expect(page.locator("#composer .composer-notice")).to_have_text(
-        "“big.bin” has 4.1 kB; a file may have 2 kB."
+        "“big.bin” has 4 KB; a file may have 2 KB."
     )
     files.set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"abc"})
     item = page.locator(".tray-item")
@@ -250,16 +325,33 @@ def test_files_are_sent_with_the_message_once_they_have_arrived(page: Page) -> N
     assert page.evaluate(posts) == [["with a file", ["f1"]], ["not before it", []]]
 
 
+DRAG = """globalThis.drag = (type, target = document.body) => {
+  const data = new DataTransfer();
+  data.items.add(new File(["x"], "dot.svg", { type: "image/svg+xml" }));
+  const about = { dataTransfer: data, bubbles: true, cancelable: true };
+  target.dispatchEvent(new DragEvent(type, about));
+};"""
+
+
 def test_a_drop_anywhere_is_taken_and_pictures_are_shown(page: Page) -> None:
+    page.evaluate(DRAG)
     page.evaluate("""() => { globalThis.fetch = () => new Promise(() => {});
-      const drag = (type) => { const data = new DataTransfer();
-        data.items.add(new File(["x"], "dot.svg", { type: "image/svg+xml" }));
-        const about = { dataTransfer: data, bubbles: true, cancelable: true };
-        document.body.dispatchEvent(new DragEvent(type, about));
-      };
-      drag("dragenter"); globalThis.wasShown = !document.getElementById("drop").hidden; drag("drop"); }""")
-    assert page.evaluate("wasShown")
+      drag("dragenter"); drag("dragover"); }""")
+    expect(page.locator("#drop")).to_be_visible()
+    page.evaluate("drag('drop')")
     expect(page.locator("#drop")).to_be_hidden()
     assert str(page.locator(".tray-item img").get_attribute("src")).startswith("blob:")
     page.get_by_role("button", name="dot.svg").click()
     expect(page.locator(".tray-item")).to_have_count(0)
+
+
+def test_a_drag_that_has_left_the_page_shows_no_more_whatever_was_redrawn_below_it(
+    page: Page,
+) -> None:
+    page.evaluate(DRAG)
+    page.evaluate("""() => {
+      const row = document.querySelector("#timeline li");
+      drag("dragenter", row); drag("dragover", row);
+      row.remove();
+      drag("dragenter"); drag("dragleave", row); drag("dragover"); drag("dragleave"); }""")
+    expect(page.locator("#drop")).to_be_hidden()

@@ -263,3 +263,147 @@ def test_a_restored_database_starts_everybody_afresh(run: Run) -> None:
         await clock.pass(5000);
         return bodies(alice);
     """) == ["after the restore"]
+
+
+def test_a_quoted_message_is_looked_for_once_on_each_connection(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 1; i <= 300; i += 1) server.say(cast.BOB, `message ${i}`);
+        server.say(cast.BOB, "an answer", { data: { reply_to: "event-5" } });
+        server.reads["1.general"] = 301;
+        const alice = make(server, clock, cast.ALICE);
+        const request = alice.connection.request.bind(alice.connection);
+        let asked = 0;
+        alice.connection.request = (op, ...rest) =>
+          op === "thread" && ++asked > 50 ? new Promise(() => {}) : request(op, ...rest);
+        const { receive } = server;
+        server.receive = (socket, asking) =>
+          asking.op === "thread" ? null : receive.call(server, socket, asking);
+        alice.start();
+        alice.open("general");
+        await clock.pass(1000);
+        server.close(1012);
+        await clock.pass(100);
+        const before = asked;
+        server.receive = receive;
+        await clock.pass(5000);
+        return [before, asked, store.messageOf(room(alice), "event-5").body];
+    """) == [1, 2, "message 5"]
+
+
+@pytest.mark.parametrize("op", ["history", "thread", "sync", "read"])
+def test_what_is_refused_for_now_is_asked_again_when_the_server_said(run: Run, op: str) -> None:
+    assert run(f"""
+        const op = {op!r};
+        const clock = new cast.Clock();
+        const server = new cast.Server({{ clock }});
+        for (let i = 1; i <= 100; i += 1) server.say(cast.BOB, `message ${{i}}`);
+        server.say(cast.BOB, "an answer", {{ data: {{ reply_to: "event-5" }} }});
+        server.reads["1.general"] = op === "sync" ? 98 : 101;
+        const alice = make(server, clock, cast.ALICE);
+        server.refused[op] = {{ code: "rate_limited", detail: "", retry_after: 3 }};
+        alice.start();
+        alice.open("general");
+        await clock.pass(1000);
+        if (op === "read") server.say(cast.BOB, "news");
+        await clock.pass(100);
+        alice.attend(true);
+        const asked = () => server.requests.filter((request) => request.op === op).length;
+        await clock.pass(1500);
+        alice.attend(true);
+        await clock.pass(100);
+        const before = asked();
+        await clock.pass(5000);
+        return [before, asked() > 1, store.messageOf(room(alice), "event-5").body];
+    """) == [1, True, "message 5"]
+
+
+def test_what_was_read_on_the_way_is_told_of_every_room(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock, rooms: ["one", "two", "three"] });
+        for (const room of ["one", "two", "three"]) server.say(cast.BOB, "hello", { room });
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(1000);
+        for (const slug of ["one", "two", "three"]) {
+          alice.open(slug);
+          alice.attend(true);
+        }
+        await clock.pass(2000);
+        return [server.reads["1.one"], server.reads["1.two"], server.reads["1.three"]];
+    """) == [1, 1, 1]
+
+
+def test_what_is_read_without_a_connection_is_told_later(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock, rooms: ["one", "two"] });
+        for (const room of ["one", "two"]) server.say(cast.BOB, "hello", { room });
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(1000);
+        server.close(1012);
+        alice.readAll();
+        await clock.pass(5000);
+        return [server.reads["1.one"], server.reads["1.two"]];
+    """) == [1, 1]
+
+
+def test_a_message_that_came_with_the_page_is_gone_to_in_a_room_far_behind(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 1; i <= 900; i += 1) server.say(cast.BOB, `message ${i}`);
+        server.reads["1.general"] = 200;
+        const alice = make(server, clock, cast.ALICE);
+        alice.goTo("general", 890);
+        const history = server.history({ room: "general", before: 901, limit: 50 });
+        alice.seed({ ...cast.ready({ general: { head: 900, read: 200 } }),
+          log: { sync: { rooms: {} }, history: { room: "general", ...history } } });
+        const early = store.isFilled(room(alice));
+        alice.start();
+        await clock.pass(1000);
+        return [early, room(alice).target.seq, store.isFilled(room(alice))];
+    """) == [False, 890, True]
+
+
+def test_a_room_far_behind_that_was_read_elsewhere_meanwhile_shows_its_newest(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        for (let i = 1; i <= 900; i += 1) server.say(cast.BOB, `message ${i}`);
+        server.reads["1.general"] = 200;
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        await clock.pass(500);
+        server.close(1012);
+        alice.open("general");
+        const early = store.isFilled(room(alice));
+        server.reads["1.general"] = 900;
+        await clock.pass(5000);
+        return [early, store.isFilled(room(alice)), bodies(alice).at(-1)];
+    """) == [False, True, "message 900"]
+
+
+def test_only_a_quoted_message_that_the_server_does_not_know_is_called_lost(run: Run) -> None:
+    assert run("""
+        const clock = new cast.Clock();
+        const server = new cast.Server({ clock });
+        server.say(cast.BOB, "hello");
+        const alice = make(server, clock, cast.ALICE);
+        alice.start();
+        alice.open("general");
+        await clock.pass(1000);
+        const answers = [];
+        alice.goToQuoted("general", "nothing").then((found) => answers.push(found));
+        await clock.pass(1000);
+        server.refused.thread = { code: "unavailable", detail: "" };
+        alice.goToQuoted("general", "something").then((found) => answers.push(found));
+        await clock.pass(1000);
+        server.close(1012);
+        alice.goToQuoted("general", "something").then((found) => answers.push(found));
+        await clock.pass(0);
+        return answers;
+    """) == [False, True, True]

@@ -128,19 +128,29 @@ def test_nobody_is_asked_or_told_who_did_not_want_it(run: Run) -> None:
         await clock.pass(3000);
         const asked = [];
         Api.requestPermission = async () => { asked.push(1); Api.permission = "granted"; };
-        return [told(), await teller.turnOn(), asked.length];
-    """) == [[], True, 1]
+        return [told(), await teller.turnOn(), asked.length, told()];
+    """) == [[], True, 1, [["Signet shows notices here", None]]]
 
 
 def test_where_pages_may_show_none_nothing_breaks(run: Run) -> None:
+    """Chrome for Android has the interface, says that it is granted, and throws."""
     assert run("""
         const make = (api) => new notices.Notices({ storage, user: "alice", api, clock, on: {
           state: () => state, isInView: () => false, open() {} } });
         class Refusing { static permission = "granted"; constructor() { throw new TypeError("no"); } }
-        make(Refusing).arrived(secret);
+        const arriving = make(Refusing);
+        arriving.arrived(secret);
         await clock.pass(3000);
-        return [make(null).permission, make(null).isOn];
-    """) == ["missing", False]
+        const reloaded = make(Refusing);
+        const after = [arriving.permission, reloaded.permission];
+        storage.set("signet.notices.alice.refused", "an older version");
+        const updated = make(Refusing);
+        return [
+          [make(null).permission, make(null).isOn],
+          after,
+          [updated.permission, await updated.turnOn(), updated.permission],
+        ];
+    """) == [["missing", False], ["missing", "missing"], ["granted", False, "missing"]]
 
 
 def test_the_icon_counts_mentions_and_marks_the_rest_with_a_dot(run: Run) -> None:

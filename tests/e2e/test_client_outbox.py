@@ -18,7 +18,7 @@ const sent = [];       // what went out, in order
 const answers = [];    // what to do with each: undefined waits for ever
 const log = [];        // what the page was told
 const make = (options = {}) => new Outbox({
-  storage, user: "alice", clock,
+  storage, user: "alice", clock, locks: null,
   send(post) {
     sent.push(post);
     const answer = answers.shift() ?? "ok";
@@ -72,6 +72,23 @@ def test_one_message_of_a_room_is_under_way_at_a_time_and_rooms_do_not_wait_for_
     """) == [
         ["first", "elsewhere"],
         ["first sending", "second waiting", "elsewhere sending"],
+    ]
+
+
+def test_a_thread_and_its_room_do_not_wait_for_each_other(run: Run) -> None:
+    assert run("""
+        const box = make();
+        answers.push(new Refusal("not_found", "There is no such message."));
+        box.add({room: "general", thread: "m1", body: "under what is gone"});
+        box.add({room: "general", body: "in the room"});
+        box.add({room: "general", thread: "m1", body: "behind it"});
+        box.add({room: "general", thread: "m2", body: "in another thread"});
+        box.resume();
+        await cast.settled();
+        return [bodies(), states(box)];
+    """) == [
+        ["under what is gone", "in the room", "in another thread"],
+        ["under what is gone failed", "behind it waiting"],
     ]
 
 
@@ -323,6 +340,40 @@ def test_what_was_not_uploaded_before_the_page_was_closed_is_named(run: Run) -> 
         "The page was closed before “a.png” had been uploaded. Attach it again, or send the rest.",
         [],
         [["with a file", None]],
+    ]
+
+
+def test_what_another_tab_uploads_is_left_to_it_until_that_tab_is_closed(run: Run) -> None:
+    """The other tab is a frame with the browser's own storage and locks."""
+    assert run("""
+        localStorage.clear();
+        const tab = document.createElement("iframe");
+        const begun = new Promise((resolve) => (globalThis.begun = resolve));
+        tab.srcdoc = `<script type="module">
+          import { Outbox } from "/static/chat/outbox.js";
+          const on = { added() {}, changed() {} };
+          const box = new Outbox({ storage: localStorage, user: "alice", send() {}, on });
+          const parcel = { names: ["a.png"], whole: () => new Promise(() => {}), cancel() {} };
+          box.add({ room: "general", body: "elsewhere" });
+          box.add({ room: "den", body: "with a file", parcel });
+          box.add({ room: "den", body: "behind it" });
+          navigator.locks.query().then(parent.begun);
+        </script>`;
+        document.body.append(tab);
+        await begun;
+        const box = make({ storage: localStorage, locks: navigator.locks });
+        box.resume();
+        box.restore();
+        while ((await navigator.locks.query()).pending.length === 0) await cast.settled();
+        const before = [bodies(), states(box)];
+        tab.remove();
+        while (box.entries.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+        return [...before, states(box), bodies()];
+    """) == [
+        ["elsewhere"],
+        [],
+        ["with a file failed", "behind it waiting"],
+        ["elsewhere"],
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.chat_page import DESKTOP, chat_site, open_general
+from tests.e2e.chat_page import DESKTOP, bob_says, chat_site, open_general, say
 from tests.e2e.modules import chromium_page
 
 pytestmark = pytest.mark.browser
@@ -40,30 +40,6 @@ def second_page(browser_page: Page) -> Iterator[Page]:
     page = browser.new_page()
     yield page
     page.close()
-
-
-def bob_says(page: Page, *bodies: str, room: str = "general") -> None:
-    for body in bodies:
-        page.evaluate(
-            "([body, room]) => void server.say(cast.BOB, body, { room, at: new Date().toISOString() })",
-            [body, room],
-        )
-
-
-def say(page: Page, text: str) -> None:
-    page.locator("#composer-input").fill(text)
-    page.locator("#composer-input").press("Enter")
-
-
-def scroll_up(page: Page, by: int) -> None:
-    page.evaluate("(by) => { document.getElementById('scroller').scrollTop -= by }", by)
-    expect(page.locator("#jump")).to_be_visible()
-
-
-def top_of(page: Page, text: str) -> float:
-    box = page.locator("#timeline").get_by_text(text, exact=True).bounding_box()
-    assert box is not None
-    return box["y"]
 
 
 def test_enter_sends_and_shift_enter_begins_a_line(page: Page) -> None:
@@ -133,95 +109,6 @@ def test_messages_are_grouped_by_author_and_days_are_parted(page: Page) -> None:
     first = page.locator("#timeline li", has_text="today").first
     expect(first.locator(".author")).to_have_text("Bob")
     expect(first.locator(".divider-day")).to_have_text("Today")
-
-
-def test_the_view_follows_at_the_end_only(page: Page) -> None:
-    bob_says(page, "followed")
-    expect(page.locator("#timeline").get_by_text("followed", exact=True)).to_be_in_viewport()
-
-    scroll_up(page, 700)
-    before = top_of(page, "old 110")
-    bob_says(page, "one", "two")
-    expect(page.locator("#jump")).to_have_text("2 new")
-    assert top_of(page, "old 110") == pytest.approx(before, abs=1)
-    expect(page).to_have_title("(2) general – Signet")
-
-    page.locator("#jump").click()
-    expect(page.locator("#timeline").get_by_text("two", exact=True)).to_be_in_viewport()
-    expect(page.locator(".divider-new")).to_have_count(1)
-    expect(page).to_have_title("general – Signet")
-    expect(page.locator("#jump")).to_be_hidden()
-
-
-def test_older_messages_come_in_above_without_moving_the_view(page: Page) -> None:
-    count = page.locator("#timeline li").count()
-    page.evaluate("document.getElementById('scroller').scrollTop = 400")
-    seen = page.evaluate("""() => {
-      const edge = document.getElementById("scroller").getBoundingClientRect().top;
-      const row = [...document.querySelectorAll("#timeline .message-row")]
-        .find((row) => row.getBoundingClientRect().top > edge);
-      const body = row.querySelector(".message-body");
-      return [body.innerText, body.getBoundingClientRect().top];
-    }""")
-    expect(page.locator("#timeline li")).not_to_have_count(count)
-    text, before = seen
-    after = page.evaluate(
-        "(text) => [...document.querySelectorAll('.message-body')]"
-        ".find((body) => body.innerText === text).getBoundingClientRect().top",
-        text,
-    )
-    assert after == pytest.approx(before, abs=1)
-
-
-def test_what_arrives_as_the_reader_begins_to_scroll_does_not_bring_them_back(page: Page) -> None:
-    """The browser tells of scrolling only with its next frame, and the page may draw before."""
-    page.evaluate("""async () => {
-      const later = window.setTimeout;
-      const draw = new Promise((resolve) => {
-        window.setTimeout = (action, ms) => (ms === 16 ? resolve(action) : later(action, ms));
-      });
-      server.say(cast.BOB, "in between", { room: "general", at: new Date().toISOString() });
-      const drawNow = await draw;
-      window.setTimeout = later;
-      document.getElementById("scroller").scrollTop -= 700;
-      drawNow();
-    }""")
-    expect(page.locator("#timeline li").last).to_contain_text("in between")
-    expect(page.locator("#jump")).to_have_text("1 new")
-
-
-def test_older_messages_come_to_who_went_to_the_top_without_a_connection(page: Page) -> None:
-    count = page.locator("#timeline li").count()
-    page.evaluate("server.closesWith = 1013; server.close(1012)")
-    expect(page.locator("#chat")).not_to_have_attribute("data-connection", "open")
-    scroll_up(page, 100_000)
-    expect(page.locator("#timeline li")).to_have_count(count)
-
-    page.evaluate("server.closesWith = null")
-
-    expect(page.locator("#chat")).to_have_attribute("data-connection", "open")
-    expect(page.locator("#timeline li")).not_to_have_count(count)
-
-
-def test_a_room_opens_where_the_new_messages_begin(page: Page) -> None:
-    bob_says(page, *(f"news {number}" for number in range(1, 41)), room="other")
-    link = page.locator("[data-room=other]")
-    expect(link).to_have_attribute("data-unread", "40")
-    expect(page).to_have_title("(40) general – Signet")
-
-    link.click()
-
-    expect(page.locator(".divider-new")).to_be_in_viewport()
-    first = page.locator("#timeline li").filter(has=page.locator(".divider-new"))
-    expect(first).to_contain_text("news 1")
-    expect(page.locator("#timeline").get_by_text("news 40", exact=True)).not_to_be_in_viewport()
-    expect(page).to_have_url(re.compile(r"/rooms/other/$"))
-    expect(link).to_have_attribute("aria-current", "page")
-
-    page.locator("#jump").click()
-    expect(link).to_have_attribute("data-unread", "0")
-    page.wait_for_timeout(600)  # the mark is told after a moment, and to nobody we could watch
-    assert page.evaluate("server.reads['1.other']") == 40
 
 
 def test_rooms_have_their_own_drafts_and_the_back_button_works(page: Page) -> None:

@@ -366,6 +366,59 @@ def test_a_log_that_is_read_far_back_stays_bounded(run: Run) -> None:
     assert (first, whole) == ([1001], True)
 
 
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        "message(seq, BOB, { data: { thread: 'event-1' } })",
+        "message(seq, BOB, { data: { expired: true } })",
+        "note(seq, 'reaction.added', BOB, { message: 'event-1', emoji: '👍' })",
+    ],
+)
+def test_what_does_not_show_takes_no_space_from_what_does(run: Run, unseen: str) -> None:
+    """What is let go of on one side would be asked for again, and push out the other side."""
+    assert run(
+        PAST
+        + f"""
+        const unseen = (seq) => {unseen};
+        const part = (from, to) => ({{ ...page(from, to), events: page(from, to).events.map(({{ seq }}) =>
+          seq > 4000 ? unseen(seq) : message(seq)) }});
+        const older = [4801, 4601, 4401, 4201, 4001, 3801].map((from) => part(from, from + 199));
+        const state = fold(start({{ general: {{ head: 5000, read: 5000 }} }}), ...older,
+          {{ type: "trimmed", room: "general" }});
+        const window = fold(start({{ general: {{ head: 9000, read: 9000 }} }}),
+          {{ ...part(4701, 4900), type: "window.opened" }}, ...older, part(4901, 5000));
+        return [state, window].map((each) => [shown(each), roomOf(each, "general").window !== null]);
+    """
+    ) == [[[3801, 5000, 1200, True], False], [[3801, 5000, 1200, True], True]]
+
+
+def test_a_part_of_which_little_shows_is_not_kept_without_end(run: Run) -> None:
+    assert run(
+        PAST
+        + """
+        const page_ = page(1, 20_000);
+        const events = page_.events.map(({ seq }) => note(seq, "reaction.added", BOB, { message: "x" }));
+        const full = fold(start({ general: { head: 20_000, read: 20_000 } }), { ...page_, events },
+          { type: "opened", room: "general" });
+        const more = [1, 2, 3].map((step) => event(note(20_000 + step, "reaction.added", BOB, {})));
+        const grown = [...more, { type: "trimmed", room: "general" }].reduce(reduce, full);
+        return [shown(grown), store.isFull(roomOf(grown, "general"))];
+    """
+    ) == [[4, 20_003, 20_000, True], True]
+
+
+def test_who_is_at_the_end_stays_there_however_much_comes_above(run: Run) -> None:
+    assert run(
+        PAST
+        + """
+        const state = fold(start({ general: { head: 5000, read: 5000 } }), page(4701, 5000),
+          { type: "opened", room: "general" }, { type: "attending", value: true }, page(4601, 4700));
+        const away = reduce(state, { type: "attending", value: false });
+        return [state, reduce(away, page(4600, 4600))].map((each) => roomOf(each, "general").window !== null);
+    """
+    ) == [False, True]
+
+
 def test_writing_leads_back_to_the_newest(run: Run) -> None:
     assert run(
         PAST

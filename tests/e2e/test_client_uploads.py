@@ -18,7 +18,7 @@ const server = { token: "t1", file_bytes: 100, chunk_bytes: 4, bytes: "", size: 
 const json = (body, status = 200) =>
   new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json" } });
 async function fetch(url, { method = "GET", body, headers, signal } = {}) {
-  const text = body instanceof Blob ? await body.text() : body ?? "";
+  const text = await (body instanceof Blob ? body : new Response(body)).text();
   asked.push(`${method} ${url} ${text}`.trim());
   signal?.throwIfAborted();
   if (method === "GET") return json({ csrf: server.token, file_bytes: server.file_bytes });
@@ -121,6 +121,39 @@ def test_what_the_server_refuses_is_not_tried_again_and_its_words_are_kept(run: 
     """) == [["bad_request", "The virus scanner found something in it."], 1]
 
 
+def test_a_file_that_changed_meanwhile_is_not_tried_again(run: Run) -> None:
+    """Browsers refuse to read it, or read less than there was."""
+    assert run("""
+        const unread = () => Promise.reject(new DOMException("", "NotReadableError"));
+        const blob = Object.assign(new Blob(["hell"]), { arrayBuffer: unread, text: unread });
+        const ends = [];
+        for (const rest of [blob, new Blob(["o"])]) {
+          const changing = file("hello world");
+          const slice = changing.slice.bind(changing);
+          changing.slice = (from, to) => (from === 0 ? slice(from, to) : rest);
+          server.bytes = "";
+          const going = failed(upload("den", changing, { fetch, clock }));
+          for (let turn = 0; turn < 20; turn += 1) {
+            await new Promise((resolve) => setTimeout(resolve, 5));
+            await clock.pass(20_000);
+          }
+          ends.push(await going, pieces().splice(0).length);
+        }
+        return ends;
+    """) == [
+        [
+            "changed",
+            "The file was changed or removed since it was chosen. Attach it again.",
+        ],
+        1,
+        [
+            "changed",
+            "The file was changed or removed since it was chosen. Attach it again.",
+        ],
+        2,
+    ]
+
+
 def test_a_token_that_was_renewed_meanwhile_is_asked_for_again(run: Run) -> None:
     assert run("""
         answers.push(() => null, () => null);
@@ -156,5 +189,5 @@ def test_addresses_bear_any_name(run: Run) -> None:
 def test_sizes_are_words_that_one_reads_at_a_glance(run: Run) -> None:
     assert run("""
         const { sizeWords } = await import("/static/chat/sizes.js");
-        return [0, 1, 999, 1000, 5400, 999_999, 25_000_000].map(sizeWords);
-    """) == ["0 bytes", "1 byte", "999 bytes", "1 kB", "5.4 kB", "1 MB", "25 MB"]
+        return [0, 1, 1023, 1024, 5530, 1024 ** 2 - 1, 25 * 1024 ** 2].map(sizeWords);
+    """) == ["0 bytes", "1 byte", "1023 bytes", "1 KB", "5.4 KB", "1 MB", "25 MB"]

@@ -5,7 +5,6 @@
  * A panel has a `title` and an `element`, and these methods, of which all but the first may lack:
  *   open(room, options)   from now on it shows this room
  *   show(room, state)     the state moved
- *   heard(event)          something happened in a room
  *   refresh()             what was asked for may be old
  *   begin()               takes the focus; without it, the heading does
  *   close()
@@ -100,10 +99,6 @@ export class Aside {
 
   refresh() {
     if (this.#name !== null) this.#panels[this.#name].refresh?.();
-  }
-
-  heard(event) {
-    if (this.#name !== null) this.#panels[this.#name].heard?.(event);
   }
 
   // --- Coming and going -----------------------------------------------------------------------------

@@ -29,7 +29,7 @@ export class Client {
     this.lostAt = clock.now();
     this.connection = new Connection({ url, on: this.#hear(), clock, WebSocket });
     this.outbox = new Outbox({ storage, user, on: this.#echo(), clock, send: (post) => this.#post(post) });
-    this.catchUp = new CatchUp({ client: this, clock });
+    this.catchUp = new CatchUp({ client: this, clock, rested: () => on.changed() });
   }
 
   /** What the page came with, in the shapes of the wire: rooms, and the end of the open one's log. */
@@ -116,6 +116,7 @@ export class Client {
   #resumeReading() {
     if (this.#wanted && this.connection.isOpen) this.goTo(this.#wanted.slug, this.#wanted.seq);
     else if (this.room && !this.room.window && store.isFarBehind(this.room)) this.#seek(this.room);
+    else this.dispatch({ type: "seeking", room: this.state.open, value: false });
   }
 
   /** Nothing counts as seen before the place is found, be it that a connection has to come first. */
@@ -125,18 +126,20 @@ export class Client {
     this.#sought = slug;
     await this.#show(slug, read + 1, { isTarget: false });
     this.#sought = null;
-    if (this.connection.isOpen) this.dispatch({ type: "seeking", room: slug, value: false });
     this.catchUp.pursue();
   }
 
   async #show(slug, seq, { isTarget }) {
-    const isHere = () => this.room?.slug === slug && store.covers(this.room, seq);
-    if (!isHere()) {
+    if (this.room?.slug === slug && store.covers(this.room, seq)) {
+      if (isTarget) this.dispatch({ type: "targeted", room: slug, seq });
+    } else {
       const page = await this.catchUp.around(slug, seq);
-      if (page === null || this.state.open !== slug) return;
       const target = isTarget ? seq : null;
-      this.dispatch({ type: "window.opened", room: slug, target, ...page });
-    } else if (isTarget) this.dispatch({ type: "targeted", room: slug, seq });
+      if (page !== null && this.state.open === slug) {
+        this.dispatch({ type: "window.opened", room: slug, target, ...page });
+      }
+    }
+    if (this.connection.isOpen) this.dispatch({ type: "seeking", room: slug, value: false });
   }
 
   async #showRoot(slug, id) {
@@ -145,11 +148,13 @@ export class Client {
     if (root) await this.#show(slug, root.seq, { isTarget: true });
   }
 
-  /** A quoted message by its id, where its number is not known. */
+  /** A quoted message by its id, where its number is not known; false where there is none. */
   async goToQuoted(slug, id) {
     if (!store.messageOf(this.room, id)) await this.catchUp.learn(slug, id);
     const quoted = this.room && store.messageOf(this.room, id);
-    return quoted ? this.goTo(slug, quoted.seq) : null;
+    if (!quoted) return !this.room?.unfound.includes(id);
+    await this.goTo(slug, quoted.seq);
+    return true;
   }
 
   // --- What is done with a message ----------------------------------------------------------------
@@ -201,8 +206,9 @@ export class Client {
     for (const room of Object.values(this.state.rooms)) {
       if (room.read >= room.head && store.unread(this.state, room) === 0) continue;
       this.dispatch({ type: "read", room: room.slug, seq: room.head });
-      this.ask("read", { room: room.slug, seq: room.head });
+      this.catchUp.noteRead(room.slug);
     }
+    this.catchUp.pursue();
   }
 
   away() {
@@ -262,7 +268,7 @@ export class Client {
 
   #ready(ready, forget) {
     this.dispatch({ type: "ready", ready, forget });
-    for (const { room, read = 0 } of ready.rooms) this.catchUp.known(room, read);
+    this.catchUp.begin(ready.rooms);
     for (const entry of this.outbox.entries) this.dispatch({ type: "echo.added", entry });
     this.#on.ready();
     this.outbox.resume();

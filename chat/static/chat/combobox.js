@@ -94,13 +94,17 @@ export class Latest {
     this.#ms = ms;
   }
 
-  /** @param {Function} ask  () => Promise   @param {Function} use  (answer), for the newest alone */
-  run(ask, use) {
+  /**
+   * @param {Function} ask  () => Promise
+   * @param {Function} use  (answer), for the newest alone
+   * @param {Function} [fail]  (error), likewise
+   */
+  run(ask, use, fail = () => {}) {
     const turn = ++this.#turn;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(async () => {
-      const answer = await ask().catch(() => null);
-      if (turn === this.#turn && answer !== null) use(answer);
+      const isNewest = () => turn === this.#turn;
+      await ask().then((answer) => isNewest() && use(answer), (error) => isNewest() && fail(error));
     }, this.#ms);
   }
 

@@ -5,13 +5,14 @@
  */
 
 import { parseCommand } from "./commands.js";
-import { build, countWords, nameIn, quoteOf, replyWords } from "./composer_parts.js";
-import { h, icon, setAttribute, setText } from "./dom.js";
+import { build, countWords, grow, nameIn, quoteOf, showTask } from "./composer_parts.js";
+import { setAttribute, setText } from "./dom.js";
 import { callsAll, isMany } from "./mentions.js";
 import { byteLength } from "./protocol.js";
 import { Question } from "./question.js";
 import { WaitLine } from "./slowmode.js";
 import { Suggestions } from "./suggestions.js";
+import { toast } from "./toast.js";
 import { FileRow } from "./tray.js";
 
 const TYPING_EVERY_MS = 3000;
@@ -34,6 +35,7 @@ export class Composer {
   #key = null; // of its draft
   #reply = null; // {id, author, body}
   #editing = null;
+  #unsaved = new Map(); // key → the edit that was refused while one was elsewhere: {message, body, why}
   #isBusy = false;
   #typedAt = 0;
 
@@ -46,7 +48,7 @@ export class Composer {
    * @param {Function} o.me           () => the person
    * @param {object} o.on
    *   send(post), edit(message, body) => Promise, command(command) => Promise, typing(),
-   *   lastOwn() => message | null, pickEmoji(anchor) => Promise, limitsOf(slug) => Promise of words
+   *   takeBack() => refused post | null, lastOwn() => message | null, pickEmoji(anchor) => Promise, limitsOf(slug) => Promise of words
    */
   constructor({ form, drafts, people, trayOf, me, on }) {
     this.#form = form;
@@ -113,22 +115,20 @@ export class Composer {
   }
 
   /** What was being written comes back when the edit is over. */
-  beginEdit(message) {
-    this.#keep();
+  beginEdit(message, { body = message.body, why = "" } = {}) {
     this.#editing = message;
-    this.#write(message.body);
-    this.#say("");
+    this.#write(body);
+    this.#say(why);
     this.#showTask();
     this.#box.focus({ preventScroll: true });
-    this.#box.setSelectionRange(message.body.length, message.body.length);
+    this.#box.setSelectionRange(body.length, body.length);
   }
 
   /** Gives up the edit, or the reply where there is none. */
   cancel() {
     if (this.#isBusy) return;
     if (this.#editing) this.#endEdit();
-    else this.#reply = null;
-    this.#keep();
+    else this.#dropReply();
     this.#showTask();
     this.#box.focus({ preventScroll: true });
   }
@@ -159,11 +159,11 @@ export class Composer {
     return this.#files.tray;
   }
 
+  /** Every change was kept already; another tab may have written here since. */
   #leave() {
     if (this.#key === null) return;
     this.#suggestions.close();
     if (this.#editing) this.#endEdit();
-    this.#keep();
   }
 
   #enter(key) {
@@ -178,6 +178,7 @@ export class Composer {
     this.#question.close();
     this.#showTask();
     this.#files.open(key, this.#place.slug, attachments);
+    this.#resumeEdit();
   }
 
   /** An edit is nobody's draft. */
@@ -218,12 +219,27 @@ export class Composer {
       event.preventDefault();
       this.#form.requestSubmit();
     } else if (event.key === "ArrowUp" && this.#isBlank && !hasModifier(event)) {
-      const last = this.#on.lastOwn();
-      if (last) {
-        event.preventDefault();
-        this.beginEdit(last);
-      }
+      if (this.#takeBack() || this.#editLast()) event.preventDefault();
     }
+  }
+
+  /** A message that was refused can be written anew, with what arrived of its files. */
+  #takeBack() {
+    const refused = this.#on.takeBack();
+    if (!refused) return false;
+    this.#write(refused.body);
+    this.#tray.restore(refused.attachments);
+    this.#dropReply();
+    this.#showTask();
+    if (refused.answered) this.beginReply(refused.answered);
+    if (refused.missing.length > 0) this.#say(`Attach again: ${refused.missing.join(", ")}`);
+    return true;
+  }
+
+  #editLast() {
+    const last = this.#on.lastOwn();
+    if (last) this.beginEdit(last);
+    return Boolean(last);
   }
 
   #sends(event) {
@@ -285,35 +301,48 @@ export class Composer {
 
   async #obey(command) {
     const key = this.#key;
-    const said = await this.#busy(() => this.#on.command(command));
-    if (key !== this.#key) return;
-    if (said.error) this.#say(said.error);
-    else {
-      this.#write("");
-      this.#keep();
-      this.#say(said.value ?? "");
-    }
+    const { value = "", error } = await this.#busy(() => this.#on.command(command));
+    if (!error) this.#blank(key);
+    if (key === this.#key) this.#say(error ?? value);
+    else if (error) toast(error, { isRefusal: true });
+  }
+
+  /** The words of a draft are done with, be it open or not. */
+  #blank(key) {
+    if (key === this.#key && !this.#editing) this.#write("");
+    this.#drafts.set(key, { ...this.#drafts.get(key), text: "" });
   }
 
   async #saveEdit(body) {
     const message = this.#editing;
+    const [key, { name }] = [this.#key, this.#place];
     if (!body) return this.#say("An edit cannot be empty. Delete the message instead.");
     if (body === message.body.trim()) return this.cancel();
     const { error } = await this.#busy(() => this.#on.edit(message, body));
-    if (this.#editing !== message) return;
-    if (error) this.#say(`Not saved. ${error}`);
-    else this.cancel();
+    if (this.#editing === message) return error ? this.#say(`Not saved. ${error}`) : this.cancel();
+    if (!error) return;
+    toast(`Your edit in ${name} was not saved. ${error}`, { isRefusal: true });
+    this.#unsaved.set(key, { message, body, why: `Not saved. ${error}` });
+    this.#resumeEdit();
+  }
+
+  #resumeEdit() {
+    const edit = this.#unsaved.get(this.#key);
+    if (!edit || this.#editing) return;
+    this.#unsaved.delete(this.#key);
+    this.beginEdit(edit.message, edit);
   }
 
   /** One thing at a time; the box can be read meanwhile and keeps its text. */
   async #busy(action) {
+    const key = this.#key;
     this.#showBusy(true);
     try {
       return { value: await action() };
     } catch (error) {
       return { error: error.message };
     } finally {
-      this.#showBusy(false);
+      if (key === this.#key) this.#showBusy(false);
     }
   }
 
@@ -365,6 +394,11 @@ export class Composer {
     this.#write(this.#drafts.get(this.#key).text);
   }
 
+  #dropReply() {
+    this.#reply = null;
+    this.#keep();
+  }
+
   async #insertEmoji() {
     const emoji = await this.#on.pickEmoji(this.#parts.emoji);
     this.#box.focus({ preventScroll: true });
@@ -387,8 +421,7 @@ export class Composer {
 
   /** Grows with its text up to what the style sheet allows, and counts near the limit. */
   #fit() {
-    this.#box.style.blockSize = "auto";
-    this.#box.style.blockSize = `${this.#box.scrollHeight}px`;
+    grow(this.#box, this.#form);
     const limit = this.#place?.limit ?? Infinity;
     const left = limit - byteLength(this.#box.value.trim());
     const isNear = left < limit / 5;
@@ -407,18 +440,9 @@ export class Composer {
     }).observe(this.#box);
   }
 
-  /** The chip above the box: what is answered, or that something is edited. */
   #showTask() {
-    const { task, taskWords, taskIcon, drop, send } = this.#parts;
-    const label = this.#editing ? "Save" : "Send";
-    task.hidden = !this.#editing && !this.#reply;
     this.#form.classList.toggle("is-editing", Boolean(this.#editing));
-    setAttribute(send, "aria-label", label);
-    send.title = label;
-    setAttribute(drop, "aria-label", this.#editing ? "Stop editing" : "Do not answer this");
-    taskIcon.replaceChildren(icon(this.#editing ? "edit" : "reply"));
-    if (this.#editing) taskWords.replaceChildren(h("b", {}, "Editing your message"));
-    else if (this.#reply) taskWords.replaceChildren(...replyWords(this.#reply));
+    showTask(this.#parts, { isEditing: Boolean(this.#editing), reply: this.#reply });
   }
 
   #showShut(sentence) {

@@ -1,6 +1,6 @@
 /** The parts of the box one writes in, and the words they show. No part knows another. */
 
-import { h, icon } from "./dom.js";
+import { h, icon, setAttribute } from "./dom.js";
 
 const QUOTED_LETTERS = 120;
 
@@ -79,7 +79,30 @@ function help(id) {
   return h("p", { id, class: "composer-help small soft" }, keys, " begins a new line.");
 }
 
-export function replyWords({ author, body }) {
+/** The chip above the box: what is answered, or that something is edited. */
+export function showTask({ task, taskWords, taskIcon, drop, send }, { isEditing, reply }) {
+  const label = isEditing ? "Save" : "Send";
+  task.hidden = !isEditing && !reply;
+  setAttribute(send, "aria-label", label);
+  send.title = label;
+  setAttribute(drop, "aria-label", isEditing ? "Stop editing" : "Do not answer this");
+  taskIcon.replaceChildren(icon(isEditing ? "edit" : "reply"));
+  if (isEditing) taskWords.replaceChildren(h("b", {}, "Editing your message"));
+  else if (reply) taskWords.replaceChildren(...replyWords(reply));
+}
+
+/**
+ * As high as its text. The form keeps its height while that is measured: the messages above would
+ * be scrolled away from their end as soon as they had more space.
+ */
+export function grow(box, form) {
+  form.style.minBlockSize = `${form.offsetHeight}px`;
+  box.style.blockSize = "auto";
+  box.style.blockSize = `${box.scrollHeight}px`;
+  form.style.minBlockSize = "";
+}
+
+function replyWords({ author, body }) {
   return [h("b", {}, "Answering ", h("bdi", {}, author)), h("span", { class: "soft" }, body ?? "")];
 }
 

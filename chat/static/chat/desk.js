@@ -163,7 +163,6 @@ export class Desk {
   heard(event) {
     this.#welcome(event);
     this.residents.heard(event);
-    this.aside.heard(event);
   }
 
   /** Somebody else brought this person into a room. */
@@ -178,7 +177,7 @@ export class Desk {
   /** Connected again: what was asked for before may be old. */
   ready() {
     for (const go of this.#waiting.splice(0)) go();
-    this.residents.forget();
+    this.residents.doubt();
     this.#counted = null;
     this.aside.refresh();
   }

@@ -3,6 +3,7 @@
 import { setText } from "./dom.js";
 import { PeopleField } from "./people_field.js";
 import { nameOf } from "./store.js";
+import { toast } from "./toast.js";
 
 const SLUG = /^[a-z0-9][a-z0-9-]{0,63}$/;
 const LONGEST_READABLE = 50;
@@ -55,12 +56,15 @@ export class FormDialog {
   #dialog;
   #form;
   #error;
+  #button;
+  #turn = 0; // of being opened: an answer may come when another question is asked already
 
   /** @param {Function} submit  (form) => Promise; a rejection's message is shown */
   constructor(dialog, submit) {
     this.#dialog = dialog;
     this.#form = dialog.querySelector("form");
     this.#error = dialog.querySelector("[role=alert]");
+    this.#button = dialog.querySelector("[type=submit]");
     this.#form?.addEventListener("submit", (event) => this.#submit(event, submit));
     dialog.addEventListener("click", (event) => {
       const isBackdrop = event.target === dialog;
@@ -69,6 +73,8 @@ export class FormDialog {
   }
 
   open() {
+    this.#turn += 1;
+    if (this.#button) this.#button.disabled = false;
     this.#form?.reset();
     this.#form?.dispatchEvent(new Event("reset"));
     this.#say("");
@@ -77,18 +83,19 @@ export class FormDialog {
 
   async #submit(event, submit) {
     event.preventDefault();
-    const button = this.#form.querySelector("[type=submit]");
-    if (button.disabled) return;
-    button.disabled = true;
+    if (this.#button.disabled) return;
+    this.#button.disabled = true;
     this.#say("");
-    try {
-      await submit(this.#form);
-      this.#dialog.close();
-    } catch (error) {
-      this.#say(error.message);
-    } finally {
-      button.disabled = false;
-    }
+    const turn = this.#turn;
+    const refusal = await submit(this.#form).then(() => null, (error) => error);
+    if (turn === this.#turn) this.#button.disabled = false;
+    if (turn === this.#turn && this.#dialog.open) this.#settle(refusal);
+    else if (refusal) toast(refusal.message, { isRefusal: true });
+  }
+
+  #settle(refusal) {
+    if (refusal) this.#say(refusal.message);
+    else this.#dialog.close();
   }
 
   #say(sentence) {

@@ -276,8 +276,11 @@ async function goToQuoted(id) {
   if (!found) toast("This message is not to be found any more.", { isRefusal: true });
 }
 
+let followed = ""; // the address
+
 /** Where the address of the page leads. */
 function follow(how) {
+  followed = location.href;
   const [slug, seq] = [slugOf(location), seqOf(location)];
   if (slug !== null && seq !== null) goTo(slug, seq, how);
   else open(slug, how);
@@ -345,7 +348,11 @@ find("stopped-reload").addEventListener("click", () => location.reload());
 
 // --- The browser ----------------------------------------------------------------------------------
 
-addEventListener("popstate", () => follow("replaceState"));
+/** Who closes a column that was a page, or follows a link within the page, stays where they are. */
+addEventListener("popstate", () => {
+  const isSame = location.href === followed || seqOf(location) === null;
+  if (slugOf(location) !== client.state.open || !isSame) follow("replaceState");
+});
 addEventListener("online", () => client.connection.probe());
 addEventListener("offline", () => (client.connection.isOpen ? client.connection.probe() : schedule()));
 addEventListener("pageshow", (event) => event.persisted && client.connection.probe());
@@ -358,7 +365,7 @@ document.addEventListener("visibilitychange", () => {
 
 document.addEventListener("keydown", (event) => {
   if (event.isComposing || event.defaultPrevented) return;
-  if (document.querySelector("dialog[open], :popover-open")) return;
+  if (document.querySelector("dialog[open], [role=menu]:not([hidden])")) return;
   if (shortcut(event)) event.preventDefault();
 });
 

@@ -11,6 +11,7 @@ export { messageElement };
 
 const NEAR_END = 100;
 const NEAR_START = 800;
+const LONG = 300; // lines: less than what is kept of a room at the least, where it has more
 const MARKED_MS = 3000; // as long as the style sheet takes to fade it
 
 export class MessageList {
@@ -22,7 +23,7 @@ export class MessageList {
   #slug = null;
   #landed = false;
   #following = true;
-  #end = 0; // where the view was put last, to follow
+  #end = 0; // where the view was last when it was at the end
   #expanded = new Set();
   #items = new Map();
   #hasOlder = false;
@@ -53,7 +54,11 @@ export class MessageList {
 
   /** Whether somebody who looks at the page sees the newest message. */
   get showsEnd() {
-    return this.#landed && this.#following && !this.#hasNewer && this.#scroller.clientHeight > 0;
+    return this.#isInView && this.#following && !this.#hasNewer;
+  }
+
+  get #isInView() {
+    return this.#landed && this.#scroller.clientHeight > 0;
   }
 
   show({ slug, items, unread, hasOlder, hasNewer = false, isFilled, target = null }) {
@@ -63,11 +68,13 @@ export class MessageList {
     this.#noteScrolling();
     const place = this.#following && !hasNewer ? null : this.#placeOfReader();
     this.#draw(items);
+    const isExchanged = this.#following && hasNewer; // who was at the end is far back now
     const isWanted = target !== null && target.turn !== this.#turn && isFilled;
     if (isWanted && this.#goTo(target)) this.#landed = true;
-    else if (!this.#landed && isFilled) this.#land();
+    else if ((!this.#landed || isExchanged) && isFilled) this.#land();
     else if (this.#following && !hasNewer) this.#scrollToEnd();
     else this.#restore(place);
+    if (this.#isInView && !this.#following) this.#lookForEnd();
     this.#showJump(unread);
     this.#fetch();
   }
@@ -75,6 +82,7 @@ export class MessageList {
   /** To the newest message of the room, also from far back. */
   toEnd() {
     this.#following = true;
+    this.#end = 0; // what is drawn next may be another part of the room
     if (this.#hasNewer) this.#on.newest();
     else this.#scrollToEnd();
   }
@@ -108,7 +116,7 @@ export class MessageList {
     const news = this.#list.querySelector(".divider-new");
     this.#scrollToEnd();
     if (news) this.#scroller.scrollTop += this.#below(news) - this.#scroller.clientHeight / 5;
-    this.#following = this.#isNearEnd();
+    this.#lookForEnd();
   }
 
   #scrollToEnd() {
@@ -124,7 +132,7 @@ export class MessageList {
     const row = rowOf(element);
     const space = this.#scroller.clientHeight - row.offsetHeight;
     this.#scroller.scrollTop += this.#below(row) - Math.max(0, space / 2);
-    this.#following = this.#isNearEnd();
+    this.#lookForEnd();
     for (const other of this.#list.querySelectorAll(".is-target")) other.classList.remove("is-target");
     element.classList.add("is-target");
     setTimeout(() => element.classList.remove("is-target"), MARKED_MS);
@@ -149,27 +157,34 @@ export class MessageList {
     return scrollHeight - scrollTop - clientHeight;
   }
 
-  #isNearEnd() {
-    return !this.#hasNewer && this.#toLowerEdge() < NEAR_END;
+  /** Who is near the end follows what comes there. */
+  #lookForEnd() {
+    this.#following = !this.#hasNewer && this.#toLowerEdge() < NEAR_END;
+    this.#end = this.#scroller.scrollTop;
   }
 
   #scrolled() {
-    if (!this.#landed || this.#scroller.clientHeight === 0) return;
-    this.#following = this.#isNearEnd();
+    if (!this.#isInView) return;
+    this.#lookForEnd();
     this.#fetch();
     this.#on.moved();
   }
 
   /** The browser tells of scrolling with its next frame only; who has left the end stays away. */
   #noteScrolling() {
-    if (this.#following && this.#scroller.scrollTop < this.#end - 1) this.#following = this.#isNearEnd();
+    if (this.#following && this.#scroller.scrollTop < this.#end - 1) this.#lookForEnd();
   }
 
-  /** What comes before and after, where little of it is left; also where nothing can be scrolled. */
+  /**
+   * What comes before and after, where little of it is left; also where nothing can be scrolled. On a
+   * screen that has space for all that is kept of a room, what came would push out what came before.
+   */
   #fetch() {
-    if (!this.#landed || this.#scroller.clientHeight === 0) return;
-    if (this.#hasOlder && this.#scroller.scrollTop < NEAR_START) this.#on.older();
-    if (this.#hasNewer && this.#toLowerEdge() < NEAR_START) this.#on.newer();
+    if (!this.#isInView) return;
+    const [above, below] = [this.#scroller.scrollTop, this.#toLowerEdge()];
+    if (this.#items.size > LONG && above + below < 4 * NEAR_START) return;
+    if (this.#hasOlder && above < NEAR_START) this.#on.older();
+    if (this.#hasNewer && below < NEAR_START) this.#on.newer();
   }
 
   /** The first row that is seen; rows stand in order, so few of them are measured. */
@@ -286,7 +301,7 @@ export class MessageList {
       event.preventDefault();
       return;
     }
-    if (event.target !== element) return;
+    if (!element || event.target !== element) return;
     const target = {
       ArrowUp: element.previousElementSibling,
       ArrowDown: element.nextElementSibling,
@@ -301,6 +316,7 @@ export class MessageList {
 
   #focused(event) {
     const element = event.target.closest("li[data-key]");
+    if (!element) return; // the list itself, by the link that skips to it
     this.#giveTabStop(element);
     if (!this.#toolbar.isMenuOpen) this.#toolbar.attach(element, this.#itemOf(element));
   }

@@ -41,6 +41,7 @@ export class Notices {
   #on;
   #icon;
   #shown = new Map(); // slug → {notice, seq}
+  #isRefused; // by a browser that has the interface and lets no page use it, as this version on Android
 
   /**
    * @param {object} o
@@ -55,11 +56,12 @@ export class Notices {
     this.#on = on;
     this.#api = api;
     this.#clock = clock;
+    this.#isRefused = storage.get(`${this.#prefix}refused`) === navigator.userAgent;
   }
 
   /** `default` before the person was asked, `granted`, `denied`, or `missing`. */
   get permission() {
-    return this.#api?.permission ?? "missing";
+    return (!this.#isRefused && this.#api?.permission) || "missing";
   }
 
   get isOn() {
@@ -70,10 +72,14 @@ export class Notices {
     return this.#storage.get(`${this.#prefix}text`) !== null;
   }
 
-  /** Only after a gesture: browsers refuse those who ask by themselves, and so do people. */
+  /**
+   * Only after a gesture: browsers refuse those who ask by themselves, and so do people. The first
+   * notice says that they are on; where it cannot be shown, none can.
+   */
   async turnOn() {
     this.#storage.remove(`${this.#prefix}off`);
     if (this.permission === "default") await this.#api.requestPermission();
+    if (this.isOn) this.#make("Signet shows notices here", this.#options({ tag: "signet" }));
     return this.isOn;
   }
 
@@ -111,8 +117,7 @@ export class Notices {
     if (!wanted) return;
     const { room, seq } = event;
     const body = this.showsText ? wanted.text : "";
-    const options = { body, icon: this.#icon, tag: `signet-${room}`, silent: true };
-    const notice = this.#make(wanted.title, options);
+    const notice = this.#make(wanted.title, this.#options({ body, tag: `signet-${room}` }));
     if (!notice) return;
     notice.onclick = () => {
       this.#close(room);
@@ -121,11 +126,16 @@ export class Notices {
     this.#shown.set(room, { notice, seq });
   }
 
-  /** Where pages may not show notices themselves, as on Android, there are none. */
+  #options(given) {
+    return { icon: this.#icon, silent: true, ...given };
+  }
+
   #make(title, options) {
     try {
       return new this.#api(title, options);
     } catch {
+      this.#isRefused = true;
+      this.#storage.set(`${this.#prefix}refused`, navigator.userAgent);
       return null;
     }
   }

@@ -81,7 +81,10 @@ export class NoticesDialog {
   }
 
   #onBox() {
-    const change = ({ target }) => (target.checked ? this.#notices.turnOn() : this.#notices.turnOff());
+    const change = async ({ target }) => {
+      if (!target.checked) this.#notices.turnOff();
+      else if (!(await this.#notices.turnOn())) this.#showDevice();
+    };
     return checkbox("Show notices on this device", this.#notices.isOn, change);
   }
 

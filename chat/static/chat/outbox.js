@@ -1,11 +1,12 @@
 /**
- * Messages on their way: kept in storage until the server has them, sent one at a time per room
- * and in order, again and again under the same client id, so that none is lost, doubled or
- * overtaken. One the server refuses for good stays at the head of its room until the person tries
- * again or deletes it.
+ * Messages on their way: kept in storage until the server has them, sent one at a time per place
+ * (a room, or a thread in it) and in order, again and again under the same client id, so that none
+ * is lost, doubled or overtaken. One the server refuses for good stays at the head of its place,
+ * where it shows, until the person tries again or deletes it.
  *
  * Files go first: a message whose files are still under way holds its place in the queue, and keeps
- * the ids of those that have arrived.
+ * the ids of those that have arrived. No other tab has these files, so it leaves the message alone,
+ * and what waits behind it, as long as this one holds the lock of its name.
  *
  * States: waiting (behind another, or no connection, or until `until`), uploading, sending, failed. A
  * sent one is gone from here.
@@ -16,14 +17,16 @@ const RETRY_MS = [1000, 2000, 4000, 8000, 15000, 30000];
 export class Outbox {
   #entries = new Map(); // client id → entry, in the order of writing
   #parcels = new Map(); // client id → its files that are not all uploaded
-  #timers = new Map(); // room → pause before the next try
+  #timers = new Map(); // place → pause before the next try
   #connected = false;
   #written = 0;
+  #tab = null; // what this tab's lock is called, once it has one
   #storage;
   #prefix;
   #send;
   #on;
   #clock;
+  #locks;
 
   /**
    * @param {object} o
@@ -31,27 +34,21 @@ export class Outbox {
    * @param {string} o.user      the storage is shared by whoever uses this browser
    * @param {Function} o.send    (the fields of `post`) => Promise; rejects with a Refusal
    * @param {object} o.on        added(entry), changed(entry), stored(entry), deleted(entry)
+   * @param {LockManager} o.locks  without it every other tab counts as gone
    */
-  constructor({ storage, user, send, on, clock = systemClock }) {
+  constructor({ storage, user, send, on, clock = systemClock, locks = navigator.locks }) {
     this.#storage = new CarefulStorage(storage);
     this.#prefix = `signet.outbox.${user}.`;
     this.#send = send;
     this.#on = on;
     this.#clock = clock;
+    this.#locks = locks;
   }
 
-  /** Takes up what an earlier page, or another tab that is gone, left unsent. */
+  /** Takes up what an earlier page left unsent; what another tab has in hand, once that is gone. */
   restore() {
-    const found = this.#storage
-      .under(this.#prefix)
-      .map(parseEntry)
-      .filter((entry) => entry && !this.#entries.has(entry.clientId))
-      .sort((a, b) => a.at - b.at || a.order - b.order);
-    for (const entry of found) {
-      const adopted = { ...entry, ...stateAfterReload(entry), adopted: true };
-      this.#entries.set(entry.clientId, adopted);
-      this.#on.added(adopted);
-    }
+    const tabs = new Set(this.#stored().map(({ tab }) => tab));
+    for (const tab of tabs) this.#onceGone(tab, () => this.#adoptFrom(tab));
   }
 
   get entries() {
@@ -75,6 +72,7 @@ export class Outbox {
       until: null,
       at: this.#clock.now(),
       order: this.#written++,
+      tab: parcel ? this.#nameTab() : this.#queue(placeOf({ room, thread })).at(-1)?.tab ?? null,
       state: "waiting",
       error: null,
       tries: 0,
@@ -83,7 +81,7 @@ export class Outbox {
     if (parcel) this.#parcels.set(entry.clientId, parcel);
     this.#keep(entry);
     this.#on.added(entry);
-    this.#advance(room);
+    this.#advance(placeOf(entry));
     return entry;
   }
 
@@ -94,7 +92,7 @@ export class Outbox {
     if (entry?.state !== "failed" || (isLost && isEmpty(entry))) return;
     const missing = isLost ? [] : entry.missing;
     this.#change(entry, { state: "waiting", error: null, tries: 0, missing });
-    this.#advance(entry.room);
+    this.#advance(placeOf(entry));
   }
 
   /** The person gives a message up; one that is under way can no longer be called back. */
@@ -118,12 +116,12 @@ export class Outbox {
 
   /** Until when the next message of a room has to wait, as the server asked; null where it need not. */
   waitOf(room) {
-    return this.#first(room)?.until ?? null;
+    return this.entries.find((entry) => entry.room === room && entry.until)?.until ?? null;
   }
 
   resume() {
     this.#connected = true;
-    for (const room of this.#rooms()) this.#advance(room);
+    for (const place of new Set(this.entries.map(placeOf))) this.#advance(place);
   }
 
   pause() {
@@ -132,25 +130,21 @@ export class Outbox {
     this.#timers.clear();
   }
 
-  // --- One room's queue --------------------------------------------------------------------------
+  // --- One place's queue -------------------------------------------------------------------------
 
-  #rooms() {
-    return new Set(this.entries.map((entry) => entry.room));
+  #queue(place) {
+    return this.entries.filter((entry) => placeOf(entry) === place);
   }
 
-  #first(room) {
-    return this.entries.find((entry) => entry.room === room);
-  }
-
-  #advance(room) {
-    const entry = this.#first(room);
-    if (!this.#connected || entry?.state !== "waiting" || this.#timers.has(room)) return;
+  #advance(place) {
+    const [entry] = this.#queue(place);
+    if (!this.#connected || entry?.state !== "waiting" || this.#timers.has(place)) return;
     if (this.#parcels.has(entry.clientId)) this.#upload(entry);
     else this.#post(entry);
   }
 
   async #upload(entry) {
-    const { clientId, room } = entry;
+    const { clientId } = entry;
     this.#change(entry, { state: "uploading", tries: entry.tries + 1, until: null });
     try {
       const attachments = await this.#parcels.get(clientId).whole();
@@ -160,7 +154,7 @@ export class Outbox {
     } catch (refusal) {
       this.#refused(clientId, refusal);
     }
-    this.#advance(room);
+    this.#advance(placeOf(entry));
   }
 
   async #post(entry) {
@@ -171,7 +165,7 @@ export class Outbox {
     } catch (refusal) {
       this.#refused(entry.clientId, refusal);
     }
-    this.#advance(entry.room);
+    this.#advance(placeOf(entry));
   }
 
   #refused(clientId, refusal) {
@@ -182,19 +176,50 @@ export class Outbox {
       return;
     }
     this.#change(entry, { state: "waiting" });
-    if (this.#connected) this.#pauseRoom(entry, refusal);
+    if (this.#connected) this.#pausePlace(entry, refusal);
   }
 
-  #pauseRoom(entry, refusal) {
+  #pausePlace(entry, refusal) {
+    const place = placeOf(entry);
     const growing = RETRY_MS[Math.min(entry.tries - 1, RETRY_MS.length - 1)];
     const wait = Math.max(growing, (refusal.retryAfter ?? 0) * 1000);
     const cancel = this.#clock.after(wait, () => {
-      this.#timers.delete(entry.room);
-      this.#advance(entry.room);
+      this.#timers.delete(place);
+      this.#advance(place);
     });
-    this.#timers.set(entry.room, cancel);
+    this.#timers.set(place, cancel);
     const current = this.#entries.get(entry.clientId);
     if (refusal.retryAfter) this.#change(current, { until: this.#clock.now() + wait });
+  }
+
+  // --- Tabs --------------------------------------------------------------------------------------
+
+  /** This tab's name; its lock is let go with the page. */
+  #nameTab() {
+    if (!this.#locks || this.#tab) return this.#tab;
+    this.#tab = this.#clock.uuid();
+    this.#locks.request(this.#prefix + this.#tab, () => new Promise(() => {})).catch(() => {});
+    return this.#tab;
+  }
+
+  #onceGone(tab, action) {
+    if (tab === null || !this.#locks) action();
+    else this.#locks.request(this.#prefix + tab, action).catch(action);
+  }
+
+  #stored() {
+    const found = this.#storage.under(this.#prefix).map(parseEntry).filter(Boolean);
+    return found.sort((a, b) => a.at - b.at || a.order - b.order);
+  }
+
+  #adoptFrom(tab) {
+    for (const entry of this.#stored()) {
+      if (entry.tab !== tab || this.#entries.has(entry.clientId)) continue;
+      const adopted = { ...entry, ...stateAfterReload(entry), adopted: true };
+      this.#entries.set(entry.clientId, adopted);
+      this.#on.added(adopted);
+      this.#advance(placeOf(adopted));
+    }
   }
 
   // --- Entries -----------------------------------------------------------------------------------
@@ -213,7 +238,7 @@ export class Outbox {
     this.#parcels.delete(entry.clientId);
     this.#storage.remove(this.#prefix + entry.clientId);
     this.#on[ending](entry);
-    this.#advance(entry.room);
+    this.#advance(placeOf(entry));
   }
 
   #keep(entry) {
@@ -222,7 +247,12 @@ export class Outbox {
   }
 }
 
-const KEPT = "clientId room body reply_to thread attachments missing at order".split(" ");
+const KEPT = "clientId room body reply_to thread attachments missing at order tab".split(" ");
+
+/** No room's name has a space in it. */
+function placeOf({ room, thread }) {
+  return thread ? `${room} ${thread}` : room;
+}
 
 /** The fields of `post`: a message says nothing of what it has not. */
 function requestOf({ clientId, room, body, reply_to, thread, attachments }) {
@@ -253,8 +283,8 @@ function parseEntry(text) {
     const { clientId, room, body, at, order = 0, ...rest } = JSON.parse(text);
     const isWhole = [clientId, room, body].every((part) => typeof part === "string");
     if (!isWhole) return null;
-    const { reply_to = null, thread = null, attachments = [], missing = [] } = rest;
-    const found = { clientId, room, body, reply_to, thread, at: Number(at) || 0, order };
+    const { reply_to = null, thread = null, attachments = [], missing = [], tab = null } = rest;
+    const found = { clientId, room, body, reply_to, thread, at: Number(at) || 0, order, tab };
     return { ...found, attachments: [...attachments], missing: [...missing], until: null, tries: 0 };
   } catch {
     return null;

@@ -2,10 +2,9 @@
 
 import { h, icon, keyed, setText } from "./dom.js";
 import { makeItem, updateItem } from "./messageview.js";
+import { grown } from "./panel_thread.js";
 import { excerpt, messageOf, nameOf } from "./store.js";
 import { timeline } from "./timeline.js";
-
-const IS_PIN = /^message\.(pinned|unpinned|deleted)$/;
 
 export class PinsPanel {
   title = "Pinned";
@@ -13,6 +12,7 @@ export class PinsPanel {
   #slug = null;
   #answer = null;
   #turn = 0;
+  #asked = 0; // the newest event of the room by then
   #status = h("p", { class: "soft small", role: "status" });
   #error = h("p", { class: "form-error", role: "alert" });
   #items = new Map();
@@ -34,6 +34,7 @@ export class PinsPanel {
 
   async refresh() {
     const turn = ++this.#turn;
+    this.#asked = this.#desk.room(this.#slug)?.last ?? 0;
     setText(this.#error, "");
     try {
       const answer = await this.#desk.ask("pins", { room: this.#slug });
@@ -41,16 +42,16 @@ export class PinsPanel {
       this.#answer = answer;
       this.show(this.#desk.room(this.#slug));
     } catch (refusal) {
-      if (turn === this.#turn) setText(this.#error, refusal.message);
+      if (turn !== this.#turn) return;
+      setText(this.#status, "");
+      setText(this.#error, refusal.message);
     }
-  }
-
-  heard(event) {
-    if (event.room === this.#slug && IS_PIN.test(event.type)) this.refresh();
   }
 
   show(room) {
     if (!this.#answer || !room) return;
+    if (room.events.some(({ type, seq }) => type === "message.pinned" && seq > this.#asked)) this.refresh();
+    this.#answer = grown(this.#answer, room);
     const part = excerpt(room, this.#answer);
     const pinned = timeline(part, this.#desk.me, new Date(), { thread: null })
       .filter((item) => messageOf(part, item.id)?.pinned)

@@ -99,6 +99,7 @@ export class SearchPanel {
   }
 
   #clear() {
+    this.#asked += 1;
     this.#hits = [];
     this.#list.replaceChildren();
     this.#more.hidden = true;

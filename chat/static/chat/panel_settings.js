@@ -27,6 +27,7 @@ export class SettingsPanel {
   title = "Settings";
   #desk;
   #room = null;
+  #filled = null; // stamps of what is shown: of the fields in which one types, and of the rest
   #stamp = null;
   #notice = h("p", { class: "soft small", role: "status" });
   #error = h("p", { class: "form-error", role: "alert" });
@@ -44,6 +45,7 @@ export class SettingsPanel {
   }
 
   open(room) {
+    this.#filled = null;
     this.#stamp = null;
     this.#say("", "");
     this.show(room);
@@ -52,17 +54,24 @@ export class SettingsPanel {
   /** Fills the form again only where the room itself changed, so that nobody's typing is lost. */
   show(room) {
     this.#room = room;
-    const { name, description, posting, slowSeconds: slow, archived, role, kind, notify } = room;
-    const stamp = [name, description, posting, slow, archived, role, kind, notify].join("|");
+    this.#fill(room);
+    const { archived, role, kind, notify } = room;
+    const stamp = [archived, role, kind, notify].join("|");
     if (stamp === this.#stamp) return;
     this.#stamp = stamp;
-    this.#levels.elements.level.value = notify ?? "all";
+    this.#showLevel();
     this.#form.hidden = role !== "owner" || kind === "direct" || Boolean(archived);
-    this.#fill(room);
     this.#foot.replaceChildren(...footOf(room));
   }
 
+  #showLevel() {
+    this.#levels.elements.level.value = this.#room.notify ?? "all";
+  }
+
   #fill({ name, description = "", posting = "members", slowSeconds: slow = 0 }) {
+    const stamp = [name, description, posting, slow].join("|");
+    if (stamp === this.#filled) return;
+    this.#filled = stamp;
     const { elements } = this.#form;
     elements.name.value = name;
     elements.description.value = description;
@@ -79,7 +88,10 @@ export class SettingsPanel {
     const level = this.#levels.elements.level.value;
     const { slug } = this.#room;
     await this.#do(async () => {
-      await this.#desk.ask("notify", { room: slug, level });
+      await this.#desk.ask("notify", { room: slug, level }).catch((refusal) => {
+        this.#showLevel();
+        throw refusal;
+      });
       this.#desk.notified(slug, level);
       return "Saved.";
     });

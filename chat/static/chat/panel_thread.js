@@ -2,10 +2,25 @@
 
 import { h, setText } from "./dom.js";
 import { MessageList } from "./messages.js";
+import { withoutContent } from "./messagestate.js";
 import { excerpt } from "./store.js";
 import { timeline } from "./timeline.js";
 
-const IS_GONE = /^(message\.deleted|messages\.expired)$/;
+/**
+ * What the server answered, with what the room's log has come to know of it since: the log lets go of
+ * its oldest events. What was taken away leaves this memory too.
+ */
+export function grown({ events, later = [], ...rest }, room, { thread = null } = {}) {
+  const known = new Set([...events, ...later].map(({ id }) => id));
+  const news = room.events.filter(({ id }) => !known.has(id));
+  const all = [...events, ...news.filter(({ data }) => thread !== null && data.thread === thread)];
+  const index = Object.fromEntries(all.map((event) => [event.id, event]));
+  const done = news.filter(
+    ({ type, data }) => type === "messages.expired" || Object.hasOwn(index, data.message ?? ""),
+  );
+  const emptied = (list) => done.reduce((now, event) => withoutContent(now, event, index), list);
+  return { ...rest, events: emptied(all), later: emptied([...later, ...done]) };
+}
 
 export class ThreadPanel {
   title = "Thread";
@@ -66,16 +81,12 @@ export class ThreadPanel {
     }
   }
 
-  /** What was taken away leaves the memory of this panel too. */
-  heard(event) {
-    if (event.room === this.#slug && IS_GONE.test(event.type)) this.refresh();
-  }
-
   show(room) {
     if (!room) return;
     const thread = this.#root;
     this.composer?.open({ ...this.#desk.placeOf(room), thread });
     if (!this.#answer) return;
+    this.#answer = grown(this.#answer, room, { thread });
     const part = excerpt(room, this.#answer, { thread });
     const items = timeline(part, this.#desk.me, new Date(), { thread });
     const answers = items.filter((item) => item.id !== thread).length;
@@ -102,5 +113,5 @@ export class ThreadPanel {
 function answersWords(count, more) {
   if (count === 0) return "No answers yet.";
   const words = count === 1 ? "1 answer" : `${count} answers`;
-  return more ? `The first ${words}.` : `${words}.`;
+  return more ? `The newest ${words}.` : `${words}.`;
 }

@@ -59,7 +59,7 @@ export class PeopleField {
     this.#input.value = "";
     this.#latest.drop();
     this.#combobox.show([]);
-    setText(this.#status, "");
+    this.#say("");
     this.#draw();
   }
 
@@ -68,17 +68,23 @@ export class PeopleField {
     if (!query) {
       this.#latest.drop();
       this.#combobox.show([]);
-      setText(this.#status, "");
+      this.#say("");
       return;
     }
-    this.#latest.run(() => this.#ask(query), (people) => this.#found(people));
+    const failed = (error) => this.#failed(error);
+    this.#latest.run(() => this.#ask(query), (people) => this.#found(people), failed);
   }
 
   #found(people) {
     const offered = people.filter((person) => !this.#isChosen(person) && !this.#leaveOut(person));
     this.#combobox.show(offered.map((person) => ({ ...person, key: String(person.id) })));
     this.#keepInView();
-    setText(this.#status, foundWords(offered.length));
+    this.#say(foundWords(offered.length));
+  }
+
+  #failed(error) {
+    this.#combobox.show([]);
+    this.#say(error.message, { isRefusal: true });
   }
 
   #isChosen({ id }) {
@@ -89,7 +95,7 @@ export class PeopleField {
     this.#chosen = [...this.#chosen, person];
     this.#input.value = "";
     this.#combobox.show([]);
-    setText(this.#status, `${nameOf(person)} added`);
+    this.#say(`${nameOf(person)} added`);
     this.#draw();
     this.#on.changed?.(this.#chosen);
   }
@@ -122,6 +128,13 @@ export class PeopleField {
   #draw() {
     this.#chips.replaceChildren(...this.#chosen.map(chip));
     this.#keepInView();
+  }
+
+  /** What is found can be seen, so it is said to screen readers alone. */
+  #say(words, { isRefusal = false } = {}) {
+    setText(this.#status, words);
+    this.#status.classList.toggle("visually-hidden", !isRefusal);
+    this.#status.classList.toggle("form-error", isRefusal);
   }
 
   /** The field grows as people are found and chosen, and what is below it may cover it. */

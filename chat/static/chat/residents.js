@@ -1,10 +1,14 @@
-/** The people of the rooms that were looked at: asked for once, and again when one comes or goes. */
+/**
+ * The people of the rooms that were looked at: asked for once, and again when one comes or goes. What is
+ * known counts until there is a newer answer.
+ */
 
 export class Residents {
   #ask;
   #changed;
   #known = new Map(); // slug → {members, bans}
   #asking = new Map(); // slug → Promise
+  #stale = new Set(); // slugs: something happened after their people were asked for
 
   /** @param {Function} ask  (op, fields) => Promise   @param {Function} changed  () => void */
   constructor({ ask, changed }) {
@@ -19,7 +23,8 @@ export class Residents {
 
   /** Asks unless it is known; several who ask at once share the answer. */
   async load(slug) {
-    return this.of(slug) ?? this.refresh(slug);
+    const isFresh = this.#known.has(slug) && !this.#stale.has(slug);
+    return isFresh ? this.of(slug) : this.refresh(slug);
   }
 
   refresh(slug) {
@@ -31,19 +36,33 @@ export class Residents {
 
   /** An event that moves somebody in or out, or changes what they may do. */
   heard(event) {
-    if (!event.type.startsWith("member.") || !this.#known.has(event.room)) return;
-    this.refresh(event.room).catch(() => this.#known.delete(event.room));
+    const { type, room } = event;
+    const isOurs = this.#known.has(room) || this.#asking.has(room);
+    if (!type.startsWith("member.") || !isOurs) return;
+    this.#stale.add(room);
+    this.refresh(room).catch(() => {}); // whoever loads it asks again
   }
 
   /** After a break nobody knows who came and went meanwhile. */
-  forget() {
-    this.#known.clear();
+  doubt() {
+    for (const slug of this.#known.keys()) this.#stale.add(slug);
   }
 
   async #fetch(slug) {
-    const { members, bans = null } = await this.#ask("members", { room: slug });
-    this.#known.set(slug, { members, bans });
+    do await this.#askAbout(slug);
+    while (this.#stale.has(slug));
+    return this.of(slug);
+  }
+
+  async #askAbout(slug) {
+    this.#stale.delete(slug);
+    try {
+      const { members, bans = null } = await this.#ask("members", { room: slug });
+      this.#known.set(slug, { members, bans });
+    } catch (refusal) {
+      this.#stale.add(slug);
+      throw refusal;
+    }
     this.#changed();
-    return this.#known.get(slug);
   }
 }

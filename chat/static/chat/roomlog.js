@@ -4,16 +4,21 @@
  * `events` holds every event from `first` to `last` without a hole. An event is applied when its
  * number is last + 1, ignored when it is not above last, and held back otherwise until a sync has
  * filled the hole. Who reads far back sees a `window` instead: events from its own `first` to its
- * own `last`, until it reaches the log. Both are bounded; history brings back what was let go.
+ * own `last`, until it reaches the log. Both are bounded by the lines that are seen of them, not by
+ * events: a part that is too short on screen would be asked for again at once. History brings back
+ * what was let go.
  */
 
+import { lines } from "./lines.js";
 import { fold, isAbout, pruned, stateIn, withAnswers, withoutContent } from "./messagestate.js";
 
 /** Above this many missed events a room starts afresh at its newest, and history fills the past. */
 export const LONGEST_CATCH_UP = 300;
-export const KEPT_EVENTS = 360;
-export const TRIM_TO = 320; // little at a time, so that nobody feels it
+const KEPT_LINES = 360;
+const TRIM_TO = 320; // little at a time, so that nobody feels it
 const BESIDE = 200; // of a window, as it becomes part of the log again
+const MOST_EVENTS = 20_000; // where hardly any of them shows; nobody gets farther back from there
+const UNSEEN_EVENTS = 720; // of a room that is not on screen
 export const LEFT_BEHIND = 100; // of a room that is no longer on screen
 
 /** An empty log that starts at what was read, or at the newest event where that is far behind. */
@@ -112,8 +117,11 @@ function withoutEcho(room, event, me) {
 
 // --- Pages of the past -----------------------------------------------------------------------------
 
-/** The answer to `history`: joins what is on screen at its beginning or at its end, or is dropped. */
-export function withPage(room, { events, later = [], more }) {
+/**
+ * The answer to `history`: joins what is on screen at its beginning or at its end, or is dropped.
+ * Who is at the end of the log stays there, however long it becomes.
+ */
+export function withPage(room, { events, later = [], more }, { isAtEnd = false } = {}) {
   const view = shown(room);
   const older = events.filter((event) => event.seq < view.first);
   const newer = room.window ? events.filter((event) => event.seq > view.last) : [];
@@ -124,7 +132,8 @@ export function withPage(room, { events, later = [], more }) {
   const known = learn(room, older, later);
   const first = older[0]?.seq ?? view.first;
   const log = { events: [...calm(known, older), ...view.events], first, more: more && first > 1 };
-  if (!room.window) return split({ ...known, ...log, asked: true });
+  const next = { ...known, ...log, asked: true };
+  if (!room.window) return isAtEnd ? next : split(next);
   return settled({ ...known, window: cut({ ...view, ...log }, "end") });
 }
 
@@ -177,7 +186,7 @@ function calm(room, events) {
 function joined(room) {
   const { window } = room;
   if (window.last < room.first - 1) return settled(room);
-  const past = window.events.slice(-BESIDE).filter((event) => event.seq < room.first);
+  const past = newest(window.events, BESIDE).filter((event) => event.seq < room.first);
   const events = [...past, ...room.events];
   const first = events[0]?.seq ?? room.first;
   const more = first > window.first ? true : first === window.first ? window.more : room.more;
@@ -189,27 +198,56 @@ function joined(room) {
 /** A log that has grown long backwards is read far back: that part becomes a window. */
 function split(room) {
   const { events, first, more } = room;
-  if (events.length <= KEPT_EVENTS) return room;
+  if (!isLong(events)) return room;
   const window = cut({ events, first, last: room.last, more }, "end");
-  return trim({ ...room, window }, BESIDE);
+  return keep({ ...room, window }, newest(events, BESIDE));
 }
 
 function cut(view, where) {
-  if (view.events.length <= KEPT_EVENTS) return view;
-  const events = where === "end" ? view.events.slice(0, TRIM_TO) : view.events.slice(-TRIM_TO);
+  if (!isLong(view.events)) return view;
+  const events = where === "end" ? oldest(view.events, TRIM_TO) : newest(view.events, TRIM_TO);
   const [first, last] = [events[0].seq, events.at(-1).seq];
   return { ...view, events, first, last, more: view.more || first > view.first };
 }
 
-/** Lets go of the oldest events of a log; history brings them back. */
-export function trim(room, to = TRIM_TO) {
-  if (room.events.length <= to) return room;
-  const events = room.events.slice(-to);
+function isLong(events) {
+  return events.length > KEPT_LINES && lines(events).length > KEPT_LINES;
+}
+
+/** The last events, as many as make so many lines. */
+function newest(events, count) {
+  const from = lines(events).at(-count)?.seq ?? 0;
+  return events.filter(({ seq }) => seq >= from);
+}
+
+function oldest(events, count) {
+  const end = lines(events)[count]?.seq ?? Infinity;
+  return events.filter(({ seq }) => seq < end);
+}
+
+/** Whether no more can be asked for, because so much is here of which so little shows. */
+export function isFull(room) {
+  return shown(room).events.length >= MOST_EVENTS;
+}
+
+/** Lets go of the oldest part of the log on screen. */
+export function trimmed(room) {
+  const events = isLong(room.events) ? newest(room.events, TRIM_TO) : room.events;
+  return keep(room, events.slice(-MOST_EVENTS));
+}
+
+/** Lets go of the oldest events of a log that is not on screen. */
+export function trim(room, to) {
+  return keep(room, room.events.slice(-to));
+}
+
+function keep(room, events) {
+  if (events.length === room.events.length) return room;
   return settled({ ...room, events, first: events[0].seq, more: true });
 }
 
 function withinBounds(room) {
-  return room.events.length > 2 * KEPT_EVENTS ? trim(room) : room;
+  return room.events.length > UNSEEN_EVENTS ? trim(room, UNSEEN_EVENTS / 2) : room;
 }
 
 /** Forgets the messages of which nothing is on screen or in the log. */

@@ -9,7 +9,8 @@ import * as log from "./roomlog.js";
 import { discovered, named, welcome } from "./roomstate.js";
 import { unread } from "./unread.js";
 
-export { LONGEST_CATCH_UP, covers, isBroughtIn, shown, unknownQuotes } from "./roomlog.js";
+export { lines } from "./lines.js";
+export { LONGEST_CATCH_UP, covers, isBroughtIn, isFull, shown, unknownQuotes } from "./roomlog.js";
 export { badgeOf, isFarBehind, unread, unreadInAll, unreadOf } from "./unread.js";
 export const TYPING_MS = 6000;
 
@@ -71,7 +72,8 @@ const REDUCERS = {
   /** The answer to `history`: events that end right below what is on screen, or begin after it. */
   history(state, { room: slug, ...page }) {
     const room = roomOf(state, slug);
-    return room ? withRoom(state, log.withPage(room, page)) : state;
+    const isAtEnd = state.open === slug && state.attending;
+    return room ? withRoom(state, log.withPage(room, page, { isAtEnd })) : state;
   },
 
   /** Looks for a far part of the log; until it comes nothing of the room counts as shown. */
@@ -207,7 +209,7 @@ const REDUCERS = {
   /** Lets go of the oldest events of a long log; history brings them back. */
   trimmed(state, { room: slug }) {
     const room = roomOf(state, slug);
-    return room && room.events.length > log.KEPT_EVENTS ? withRoom(state, log.trim(room)) : state;
+    return room ? withRoom(state, log.trimmed(room)) : state;
   },
 };
 

@@ -3,6 +3,7 @@
  * with the line "New". Pure; the time zone is the browser's.
  */
 
+import { isListed } from "./lines.js";
 import { threadSummary, stateIn } from "./messagestate.js";
 import { noteOf } from "./notes.js";
 import { rightsOver } from "./rights.js";
@@ -29,11 +30,6 @@ export function timeline(room, me, now, { thread = null } = {}) {
   ].filter(Boolean);
   const first = view.events[0]?.seq ?? 1;
   return arranged(gathered(items), { room, now, thread, reaches: first <= (room.divider ?? 0) + 1 });
-}
-
-function isListed(event, thread) {
-  if (event.type !== "message.posted") return thread === null;
-  return thread !== null || !event.data.thread;
 }
 
 /** Days, groups and the line "New"; and the stamp of what came of all that. */

@@ -6,6 +6,8 @@
 import { h, icon } from "./dom.js";
 
 export const QUICK = ["👍", "❤️", "😂"];
+/** Before Firefox 125 and Safari 17 there are none: the menu is shown and put away by hand. */
+const HAS_POPOVERS = "popover" in HTMLElement.prototype;
 const IN_BAR = ["reply", "thread"];
 const DEEDS = {
   reply: ["Answer", "reply"],
@@ -44,10 +46,11 @@ export class Toolbar {
     this.#bar = h("div", { class: "toolbar", role: "toolbar", "aria-label": "Message actions" });
     this.#bar.addEventListener("click", (event) => this.#pressed(event));
     this.#bar.addEventListener("keydown", (event) => this.#walked(event, "ArrowLeft", "ArrowRight"));
-    this.#menu = h("div", { class: "menu", role: "menu", popover: "auto", "aria-label": "Message actions" });
+    this.#menu = makeMenu();
     this.#menu.addEventListener("click", (event) => this.#chosen(event));
     this.#menu.addEventListener("keydown", (event) => this.#menuKeyed(event));
     this.#menu.addEventListener("toggle", (event) => event.newState === "closed" && this.#closed());
+    if (!HAS_POPOVERS) document.addEventListener("pointerdown", (event) => this.#pressedBeside(event));
     host.append(this.#menu);
   }
 
@@ -111,7 +114,8 @@ export class Toolbar {
     const reactions = item.rights.has("react") ? reactionRow(item) : [];
     this.#menu.replaceChildren(...reactions, ...deeds);
     this.#menuItem = item;
-    this.#menu.showPopover();
+    this.#menu.hidden = false;
+    if (HAS_POPOVERS) this.#menu.showPopover();
     this.#place(anchor);
     this.#menu.querySelector("button").focus();
   }
@@ -131,18 +135,29 @@ export class Toolbar {
     if (!button) return;
     const [item, opener] = [this.#menuItem, this.#opener];
     const { action, emoji } = button.dataset;
-    this.#menu.hidePopover();
+    this.#hide();
     this.#on.act(action, item, emoji, opener);
+  }
+
+  #hide() {
+    if (HAS_POPOVERS) this.#menu.hidePopover();
+    else this.#closed();
+  }
+
+  #pressedBeside({ target }) {
+    if (this.isMenuOpen && !this.#menu.contains(target)) this.#hide();
   }
 
   #closed() {
     const hadFocus = this.#menu.contains(document.activeElement) || document.activeElement === document.body;
     if (hadFocus && this.#opener?.isConnected) this.#opener.focus({ preventScroll: true });
+    this.#menu.hidden = true;
     this.#menuItem = null;
   }
 
   #menuKeyed(event) {
-    if (event.key === "Tab") this.#menu.hidePopover();
+    if (event.key === "Escape") event.preventDefault(); // it closes the menu and no more
+    if (event.key === "Tab" || event.key === "Escape") this.#hide();
     else this.#walked(event, "ArrowUp", "ArrowDown");
   }
 
@@ -163,6 +178,11 @@ export class Toolbar {
     buttons[to].tabIndex = 0;
     buttons[to].focus();
   }
+}
+
+function makeMenu() {
+  const words = { class: "menu", role: "menu", "aria-label": "Message actions" };
+  return h("div", { ...words, popover: HAS_POPOVERS && "auto", hidden: true });
 }
 
 function barButton(action, label, face, emoji = null) {

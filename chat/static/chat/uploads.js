@@ -74,7 +74,7 @@ async function sendAll(line, place, file, chunkBytes, progress) {
   for (;;) {
     progress?.({ sent, size: file.size });
     const offset = sent;
-    const piece = file.slice(offset, offset + chunkBytes);
+    const piece = await pieceOf(file, offset, chunkBytes);
     const { received, attachment } = await change(line, `${place}?offset=${offset}`, () => ({
       method: "PUT",
       headers: { "Content-Type": "application/octet-stream" },
@@ -87,6 +87,14 @@ async function sendAll(line, place, file, chunkBytes, progress) {
       return attachment;
     }
   }
+}
+
+/** Read before it is sent: what comes of a changed file in a request looks like a broken connection. */
+async function pieceOf(file, offset, most) {
+  const end = Math.min(offset + most, file.size);
+  const piece = await file.slice(offset, end).arrayBuffer().catch(() => null);
+  if (piece?.byteLength === end - offset) return piece;
+  throw new Refusal("changed", "The file was changed or removed since it was chosen. Attach it again.");
 }
 
 /** Nobody waits for the answer: what is not taken back now, the server removes within an hour. */

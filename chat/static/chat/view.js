@@ -4,7 +4,7 @@ import { bannerFor } from "./banner.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { MessageList } from "./messages.js";
 import { RoomList, kindWords } from "./rooms.js";
-import { badgeOf, isFilled, listed, roomOf, shown, typists, unread, unreadInAll } from "./store.js";
+import { badgeOf, isFilled, isFull, listed, roomOf, shown, typists, unread, unreadInAll } from "./store.js";
 import { timeline } from "./timeline.js";
 
 const wide = matchMedia("(min-width: 48rem)");
@@ -89,16 +89,16 @@ export class View {
     const items = timeline(room, state.me, new Date(now));
     this.#showHead(room);
     const { more } = shown(room);
-    const isAsked = room.window !== null || room.asked;
+    const hasOlder = more && (room.window !== null || room.asked) && !isFull(room);
     find("room-start").hidden = more || !isFilled(room);
-    find("older").hidden = !more || !isAsked;
+    find("older").hidden = !hasOlder;
     find("room-empty").hidden = !isFilled(room) || items.some((item) => item.isMessage);
     setText(find("typing"), typingWords(room.archived ? [] : typists(room, now)));
     this.messages.show({
       slug: room.slug,
       items,
       unread: unread(state, room),
-      hasOlder: more && isAsked,
+      hasOlder,
       hasNewer: room.window !== null,
       isFilled: isFilled(room),
       target: room.target,

@@ -9,6 +9,7 @@ import { EmojiPicker } from "./picker.js";
 import { sizeWords } from "./sizes.js";
 import * as store from "./store.js";
 
+const DRAG_SILENCE_MS = 700; // a drag above the page tells of itself every 550 ms at least
 const MODERATORS = new Set(["owner", "moderator"]);
 
 export class Writing {
@@ -53,6 +54,7 @@ export class Writing {
         edit: (message, body) => this.#edit(composer.place.slug, message, body),
         command: (command) => this.#obey(composer.place.slug, command),
         typing: ({ slug }) => this.#typing(slug),
+        takeBack: () => this.#takeBack(composer.place),
         lastOwn: () => this.#lastOwn(composer.place),
         limitsOf: (slug) => this.#limitsOf(slug),
         pickEmoji: (anchor) => this.#picker.pick(anchor),
@@ -101,6 +103,16 @@ export class Writing {
 
   #typing(room) {
     if (this.#client.connection.isOpen) this.#client.ask("typing", { room });
+  }
+
+  /** What was refused in this place waits to be sent no more; with `answered`, the message it answers. */
+  #takeBack({ slug, thread }) {
+    const { outbox, state } = this.#client;
+    const isRefused = (entry) => entry.room === slug && entry.thread === thread && entry.state === "failed";
+    const refused = outbox.entries.find(isRefused);
+    if (!refused) return null;
+    outbox.discard(refused.clientId);
+    return { ...refused, answered: store.messageOf(store.roomOf(state, slug), refused.reply_to) };
   }
 
   /** The newest message that one may still edit. */
@@ -178,21 +190,22 @@ export function showCommands(list) {
   );
 }
 
-/** Files may be let go anywhere on the page. */
+/** Files may be let go anywhere on the page. That a drag has left it, no event tells for sure. */
 export function takeDrops({ overlay, writing }) {
-  let depth = 0;
-  const show = (value, { target }) => {
-    depth = Math.max(0, value);
-    overlay.hidden = depth === 0 || !writing.composerAt(target).takesFiles;
-  };
+  let silence = null;
+  const hide = () => (overlay.hidden = true);
   const carriesFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
-  addEventListener("dragenter", (event) => carriesFiles(event) && show(depth + 1, event));
-  addEventListener("dragleave", (event) => carriesFiles(event) && show(depth - 1, event));
-  addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
+  addEventListener("dragover", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    overlay.hidden = !writing.composerAt(event.target).takesFiles;
+    clearTimeout(silence);
+    silence = setTimeout(hide, DRAG_SILENCE_MS);
+  });
   addEventListener("drop", (event) => {
     if (!carriesFiles(event)) return;
     event.preventDefault(); // a file that misses the box must not replace the page
-    show(0, event);
+    hide();
     const composer = writing.composerAt(event.target);
     if (composer.takesFiles) composer.attach([...event.dataTransfer.files]);
   });
