@@ -78,9 +78,10 @@ def submit(
     Writes the request with what its CSR asks beyond the profile, and an audit entry. Where the
     profile needs nobody's approval, the certificate is issued in the same transaction.
 
-    Refuses what `issuance.prepare` refuses; a key that waits for a certificate already (StateError)
-    or for somebody else's (KeyReuseError); more than 20 waiting requests of one person
-    (StateError); one of this deployment's own hosts to who is no administrator (NotAllowedError).
+    Refuses what `issuance.prepare` refuses; `asked_with` that is revoked by now (StateError); a key
+    that waits for a certificate already (StateError) or for somebody else's (KeyReuseError); more
+    than 20 waiting requests of one person (StateError); one of this deployment's own hosts to who is
+    no administrator (NotAllowedError).
     """
     device = names.clean_device(device) if owner is not None else ""
     row = _profile(profile)
@@ -103,7 +104,9 @@ def submit(
     with transaction.atomic():
         request.save(force_insert=True)
         _record(request, "request.submitted", actor=actor, at=at)
-        # The audit trail is locked from here on: nobody else submits between check and commit.
+        # The audit trail is locked from here on: nobody else submits, and nobody revokes, between
+        # check and commit.
+        _require_sound(request)
         _refuse_doubles(request)
         if not row.approvals:
             _issue(request, prepared, at=at)
@@ -143,6 +146,7 @@ def submit_again(
         Approval.objects.filter(request=request).delete()
         request.refresh_from_db()
         _record(request, "request.submitted", actor=actor, at=at)
+        _require_sound(request)
         _refuse_doubles(request)
         if not request.profile.approvals:
             _issue(request, prepared, at=at)
@@ -306,8 +310,7 @@ def _require_sound(request: CertificationRequest) -> None:
     )
     if was_revoked or stolen.exists():
         raise StateError(
-            "Since this was asked for, a certificate of whoever asked was revoked. Reject it, and "
-            "let them ask again."
+            "A certificate of whoever asked for this was revoked since. It must be asked for again."
         )
 
 

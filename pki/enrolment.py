@@ -30,7 +30,7 @@ from pki import (
     permissions,
     profiles,
 )
-from pki.errors import InvitationError, PKIError, RequestError, StateError
+from pki.errors import InvitationError, NotAllowedError, PKIError, RequestError, StateError
 from pki.handout import Format, Handout
 from pki.models import Certificate, CertificateProfile, CertificationRequest, Invitation, User
 
@@ -65,12 +65,12 @@ def invite(
 ) -> tuple[Invitation, str]:
     """Make a one-time enrolment link; returns its row and the token, which is kept nowhere.
 
-    `asked_with` is the id of the certificate that the actor is known by; when that is revoked, the
-    link ends. Called again with what stood in `once` of the same form, it makes no other link and
-    returns the first one, so that a page may be sent twice.
+    `asked_with` is the id of the certificate that the actor is known by; once that is revoked, no
+    link is made, and those that were made end. Called again with what stood in `once` of the same
+    form, it makes no other link and returns the first one, so that a page may be sent twice.
 
-    Refuses (RequestError) a disabled account and an empty or overlong device name; StateError where
-    the link of `once` was used or has ended.
+    Refuses (RequestError) a disabled account and an empty or overlong device name; NotAllowedError
+    where `asked_with` is revoked; StateError where the link of `once` was used or has ended.
     """
     if not user.is_active:
         raise RequestError(f"The account of {user.username} is disabled.")
@@ -107,6 +107,7 @@ def _made_with(token: str, *, at: dt.datetime) -> Invitation | None:
 
 def _add(invitation: Invitation) -> None:
     with transaction.atomic():
+        _lock_certificate(invitation)
         invitation.save(force_insert=True)
         audit.record(
             actor=invitation.created_by,
@@ -118,6 +119,13 @@ def _add(invitation: Invitation) -> None:
             },
             at=invitation.created_at,
         )
+
+
+def _lock_certificate(invitation: Invitation) -> None:
+    """So that a revocation of it either is seen here or sees, and ends, this link."""
+    asked_with = Certificate.objects.filter(pk=invitation.asked_with_id or 0)
+    if any(one.revoked_at for one in asked_with.select_for_update(no_key=True).defer("der")):
+        raise NotAllowedError("The certificate that this link was asked for with has been revoked.")
 
 
 def new_once() -> str:
@@ -161,12 +169,13 @@ def find(*, token: str, at: dt.datetime) -> Invitation:
         raise InvitationError(
             "This enrolment link is too old. Ask your administrator for a new one."
         )
+    _require_sound_certificate(invitation)
     _require_maker(invitation, invitation.user)
     return invitation
 
 
 def _behind(token: str) -> Invitation:
-    rows = Invitation.objects.select_related("user", "asked_with")
+    rows = Invitation.objects.select_related("user")
     invitation = rows.filter(token_sha256=_hash(token)).first()
     if invitation is None:
         raise InvitationError("This enrolment link is not known. Check that you copied all of it.")
@@ -176,6 +185,15 @@ def _behind(token: str) -> Invitation:
 def _require_account(invitation: Invitation) -> None:
     if not invitation.user.is_active:
         raise InvitationError("The account that this link is for has been disabled.")
+
+
+def _require_sound_certificate(invitation: Invitation) -> None:
+    """A thief who made a link with a stolen certificate gets nothing once it is revoked."""
+    if Certificate.objects.revoked().filter(pk=invitation.asked_with_id or 0).exists():
+        raise InvitationError(
+            "This enrolment link was asked for with a certificate that was revoked since. Ask your "
+            "administrator for a new one."
+        )
 
 
 def _require_maker(invitation: Invitation, user: User) -> None:
@@ -363,7 +381,8 @@ def _use_up(invitation: Invitation, *, at: dt.datetime) -> None:
     user = people.lock_person(invitation.user)  # before the link, as who is given the console is
     if not Invitation.objects.open(at).filter(pk=invitation.pk).update(redeemed_at=at):
         raise InvitationError("This enrolment link has been used.")
-    # Once more, with both locked: the person may have been given the console since.
+    # Once more, with both locked: a certificate may have been revoked, or the console given, since.
+    _require_sound_certificate(invitation)
     _require_maker(invitation, user)
 
 

@@ -20,6 +20,7 @@ from pki.models import (
     Anchor,
     Certificate,
     CertificateAuthority,
+    Invitation,
     RevocationList,
     RevocationReason,
     TrustStore,
@@ -218,10 +219,10 @@ def import_crl(*, actor: str, crl: x509.CertificateRevocationList, at: dt.dateti
     if next_update is None or not this_update <= at <= next_update:
         raise AuthorityError(f"This CRL of {signers[0]} is out of date. Fetch the newest one.")
     der = crl.public_bytes(Encoding.DER)
-    revoked: list[Certificate] = []
     with transaction.atomic():
         rows = CertificateAuthority.objects.select_for_update(no_key=True).order_by("pk")
         locked = list(rows.filter(pk__in=[ca.pk for ca in signers]))
+        _lock_listed(locked, crl, at=at)
         # 3. It is newer than what is here: an old one would forget revocations.
         kept = [
             RevocationList.objects.create(
@@ -243,8 +244,11 @@ def import_crl(*, actor: str, crl: x509.CertificateRevocationList, at: dt.dateti
                 at=at,
             )
         announce_change()
-        for authority in locked:
-            revoked += _revoke_listed(authority, crl, actor=actor, at=at)
+        revoked = [
+            revocation.revoke(actor=actor, certificate=certificate, reason=reason, at=at)
+            # Looked for once more: somebody may have adopted one before the audit trail was locked.
+            for certificate, reason in _listed(locked, crl)
+        ]
     return ImportedCRL(kept[0], revoked)
 
 
@@ -294,26 +298,36 @@ def _lacking(
     )
 
 
-def _revoke_listed(
-    authority: CertificateAuthority,
-    crl: x509.CertificateRevocationList,
-    *,
-    actor: str,
-    at: dt.datetime,
-) -> list[Certificate]:
-    """Those on hold are looked at again: the CRL may say by now that it is for good."""
+def _lock_listed(
+    signers: Sequence[CertificateAuthority], crl: x509.CertificateRevocationList, *, at: dt.datetime
+) -> None:
+    """What is to be revoked here, and the links that were asked for with it: before the audit
+    trail, as whoever revokes or redeems does."""
+    keys = [certificate.pk for certificate, _ in _listed(signers, crl)]
+    for rows in (
+        Certificate.objects.filter(pk__in=keys),
+        Invitation.objects.open(at).filter(asked_with__in=keys),
+    ):
+        list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+
+
+def _listed(
+    signers: Sequence[CertificateAuthority], crl: x509.CertificateRevocationList
+) -> list[tuple[Certificate, str]]:
+    """What is to be revoked here, and why.
+
+    Those on hold are looked at again: the CRL may say by now that it is for good.
+    """
     known = Certificate.objects.filter(
-        revocation.UNREVOKED | revocation.ON_HOLD, authority=authority, is_outside=True
+        revocation.UNREVOKED | revocation.ON_HOLD, authority__in=signers, is_outside=True
     ).order_by("pk")
-    revoked = []
+    listed = []
     for certificate in known:
         entry = crl.get_revoked_certificate_by_serial_number(int(certificate.serial, 16))
         reason = _reason(entry) if entry is not None else certificate.revocation_reason
         if reason != certificate.revocation_reason:
-            revoked.append(
-                revocation.revoke(actor=actor, certificate=certificate, reason=reason, at=at)
-            )
-    return revoked
+            listed.append((certificate, reason))
+    return listed
 
 
 def _reason(entry: x509.RevokedCertificate) -> str:

@@ -24,6 +24,7 @@ from pki.models import (
     CertificateAuthority,
     PrivateKey,
     RevocationList,
+    RevocationReason,
 )
 
 LONGEST_PATH = 4
@@ -71,6 +72,7 @@ def import_authority(
             raise BadFileError("This file holds a key alone. Add the certificate of the CA to it.")
         certificate, above = certificates[0], certificates[1:] + chain_certificates(chain)
         _require_issuing_certificate(certificate, at=at)
+        _lock_known(certificate)
         parent = record_above(certificate, above, actor=actor, at=at)
         authority = authorities.known(certificate.public_bytes(Encoding.DER))
         if authority is None:
@@ -136,7 +138,8 @@ def request_renewal(
     key, path length and name constraints. `complete_authority` takes what comes back.
 
     Writes an audit entry. Refuses a CA whose key is not kept here, or whose parent's is: it is
-    renewed here (AuthorityError); and one that is asked for already (StateError).
+    renewed here, one that is revoked, for good or on hold (AuthorityError), and one that is asked
+    for already (StateError).
     """
     before = authority.certificate
     if before.key is None:
@@ -144,6 +147,7 @@ def request_renewal(
     if not is_signed_elsewhere(authority):
         raise AuthorityError(f"{authority} was signed here, and is renewed here.")
     with transaction.atomic():
+        require_unrevoked(authority)
         csr = keys.sign_request(_renewal_csr(_parsed(before)), key=before.key)
         request = _insert_renewal(authority, before.key, csr, actor=actor, at=at)
         _record_request("authority.requested", request, actor=actor, at=at)
@@ -153,6 +157,20 @@ def request_renewal(
 def is_signed_elsewhere(authority: CertificateAuthority) -> bool:
     """Whether the key of the CA above it is elsewhere, so that a renewal is a request."""
     return authority.parent is not None and authority.parent.certificate.key_id is None
+
+
+def require_unrevoked(authority: CertificateAuthority) -> None:
+    """Refuse (AuthorityError) to renew a CA that is revoked, for good or on hold: what it signed is
+    judged by its newest certificate. Locks the certificate until the transaction ends."""
+    rows = Certificate.objects.select_for_update(no_key=True).filter(pk=authority.certificate_id)
+    revoked_at, reason = rows.values_list("revoked_at", "revocation_reason").get()
+    if reason == RevocationReason.HOLD:
+        raise AuthorityError(f"{authority} is on hold. Release it first, then renew it.")
+    if revoked_at is not None:
+        raise AuthorityError(
+            f"{authority} was revoked, and under a new certificate all that it signed would be good "
+            "again. Let a CA that has a new key take its place."
+        )
 
 
 @audit.refusals("authority.complete")
@@ -172,11 +190,15 @@ def complete_authority(
     file that is none (BadFileError), a request that was completed or withdrawn (StateError), and a
     certificate for another key, that is not a CA's, cannot sign certificates and CRLs, has expired,
     or is not signed by a CA that is known or in `chain` (AuthorityError); for a renewal, also one
-    with another name or key identifier than before, or that is known already (AuthorityError).
+    with another name or key identifier than before, or that is known already, and a CA that was
+    revoked meanwhile (AuthorityError).
     """
     found = chain_certificates(certificate)
     with transaction.atomic():
         request = _locked_request(request)
+        before = _locked_before(request)
+        if before is not None:
+            require_unrevoked(before)
         own = [one for one in found if _spki(one) == request.key.spki_sha256]
         if not own:
             raise AuthorityError(
@@ -189,9 +211,10 @@ def complete_authority(
         if parent is None:
             raise AuthorityError("This certificate is signed by its own key, not by another CA.")
         request.delete()
-        authority = _renewed(request, own[0], parent, actor=actor, at=at) or _completed(
-            request, own[0], parent, actor=actor, at=at
-        )
+        if before is None:
+            authority = _completed(request, own[0], parent, actor=actor, at=at)
+        else:
+            authority = _renewed(before, own[0], parent, actor=actor, at=at)
         crl.publish(authority=authority, actor=actor, at=at)
     return authority
 
@@ -348,19 +371,22 @@ def _completed(
     return authority
 
 
+def _locked_before(request: AuthorityRequest) -> CertificateAuthority | None:
+    """The CA that has the key of a request already, locked (before the audit trail, as whoever
+    revokes does); None for a CA to be."""
+    rows = CertificateAuthority.objects.select_for_update(of=("self",), no_key=True)
+    return rows.filter(certificate__key=request.key).first()
+
+
 def _renewed(
-    request: AuthorityRequest,
+    authority: CertificateAuthority,
     certificate: x509.Certificate,
     parent: CertificateAuthority,
     *,
     actor: str,
     at: dt.datetime,
-) -> CertificateAuthority | None:
-    """The CA that has this key already, under its new certificate; None for a CA to be."""
-    rows = CertificateAuthority.objects.select_for_update(of=("self",), no_key=True)
-    authority = rows.filter(certificate__key=request.key).first()
-    if authority is None:
-        return None
+) -> CertificateAuthority:
+    """The CA under its new certificate."""
     before = authority.certificate
     _require_same_authority(certificate, _parsed(before))
     authority.parent = parent
@@ -368,7 +394,7 @@ def _renewed(
         certificate,
         authority=parent,
         profile=profiles.INTERMEDIATE.name,
-        key=request.key,
+        key=before.key,
         actor=actor,
         at=at,
     )
@@ -450,6 +476,16 @@ def record_above(
                 actor=actor, certificate=der, at=at, parent=parent
             )
     return authorities.parent_of(certificate, None)
+
+
+def _lock_known(certificate: x509.Certificate) -> None:
+    """The CA that has this certificate, and the certificate: before the audit trail, as whoever
+    revokes does."""
+    authority = authorities.known(certificate.public_bytes(Encoding.DER))
+    if authority is not None:
+        crl.lock(authority)
+        rows = Certificate.objects.select_for_update(no_key=True)
+        list(rows.filter(pk=authority.certificate_id).values_list("pk"))
 
 
 def _give_key(

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from pki import addresses, enrolment, files, handout, truststore
 from pki.errors import (
+    AuditError,
     ClockError,
     InvitationError,
     KeyBackendError,
@@ -30,6 +31,8 @@ from pki.requests import open_to_all
 from pki.views import truststores
 
 State = CertificationRequest.State
+# What whoever enrols is told; nothing was issued, and they may try again.
+TOLD = (RequestError, MasterKeyError, KeyBackendError, ClockError, AuditError)
 DETAILS = {
     State.WAITING: "An administrator has yet to approve this. Keep this page, or come back to it.",
     State.REJECTED: "An administrator rejected this: {}",
@@ -78,7 +81,7 @@ def enrol(request: HttpRequest, token: str) -> HttpResponse:
                 return download(enrolled.handout)
             except InvitationError:
                 raise
-            except (RequestError, MasterKeyError, KeyBackendError, ClockError) as error:
+            except TOLD as error:
                 enrolment.record_refusal(token=token, error=error)
                 form.add_error(None, str(error))
     except InvitationError as error:
@@ -126,7 +129,7 @@ def enrol_csr(request: HttpRequest, token: str) -> HttpResponse:
             console_password=form.cleaned_data.get("console_password1"),
             at=now,
         )
-    except (RequestError, MasterKeyError, KeyBackendError, ClockError) as error:
+    except TOLD as error:
         enrolment.record_refusal(token=token, error=error)
         return _refusal(str(error), _status_of(error))
     return _answer(token, asked)

@@ -41,6 +41,8 @@ class OwnSockets:
             return _prepared(_open(place))
         except OSError as error:
             raise ListenError(self._why_not(name, place, error)) from None
+        except ValueError as error:  # "::" on a machine without IPv6
+            raise ListenError(_cannot_listen(name, place, error)) from None
 
     def give_back(self, place: Place) -> None:
         """Nothing to do: what systemd has opened stays open, and the caller closed the others."""
@@ -74,7 +76,7 @@ class OwnSockets:
             )
         if error.errno == errno.EADDRNOTAVAIL:
             return f"This machine has no address {address} (endpoint {name})."
-        return f"Endpoint {name} cannot listen on {address} port {port}: {error.strerror}."
+        return _cannot_listen(name, place, error.strerror)
 
 
 def place_of(listener: socket.socket) -> Place:
@@ -85,6 +87,11 @@ def place_of(listener: socket.socket) -> Place:
 def written(place: Place) -> str:
     address, port = place
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _cannot_listen(name: str, place: Place, reason: object) -> str:
+    address, port = place
+    return f"Endpoint {name} cannot listen on {address} port {port}: {reason}."
 
 
 def _open(place: Place) -> socket.socket:

@@ -80,13 +80,19 @@ class Listeners:
         try:
             await self._listen(one)
         except ListenError as error:
-            if name not in self._complained:
-                logger.error("%s It is tried again until it works.", error)
-            self._complained.add(name)
+            self._complain(name, str(error))
+            return False
+        except Exception as error:  # what is wrong with one must keep no other from following
+            self._complain(name, f"Endpoint {name} cannot listen.", exc_info=error)
             return False
         logger.info("Listening: %s", one.settings)
         self._complained.discard(name)
         return True
+
+    def _complain(self, name: str, trouble: str, *, exc_info: Exception | None = None) -> None:
+        if name not in self._complained:
+            logger.error("%s It is tried again until it works.", trouble, exc_info=exc_info)
+        self._complained.add(name)
 
     async def _listen(self, one: Wanted) -> None:
         endpoint = Endpoint(one.settings, one.contexts)

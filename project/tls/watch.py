@@ -90,9 +90,7 @@ class Watch:
     async def _turn(self, ports: Listeners) -> None:
         try:
             version = await self._in_thread(changes.current_version)
-            if version != self._applied or time.monotonic() >= self._retry_at:
-                await self._apply(ports)
-                self._applied = version
+            is_well = await self._follow(ports, version)
             if version != self._announced:
                 self._announced = version
                 await self._in_thread(self._announce)
@@ -101,8 +99,20 @@ class Watch:
         except Exception as error:
             self._complaints.make(error)
         else:
-            if self._retry_at == NEVER:
+            if is_well and self._retry_at == NEVER:
                 self._complaints.clear()
+
+    async def _follow(self, ports: Listeners, version: int) -> bool:
+        """False where the ports could not follow; the change is announced all the same, or sockets
+        would outlive what it revokes."""
+        try:
+            if version != self._applied or time.monotonic() >= self._retry_at:
+                await self._apply(ports)
+                self._applied = version
+        except Exception as error:
+            self._complaints.make(error)
+            return False
+        return True
 
     async def _apply(self, ports: Listeners) -> None:
         wanted = await self._in_thread(self._load)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 from django.contrib.auth.models import Permission
-from django.db import connections
+from django.db import connections, transaction
 
 from pki import certification, enrolment, revocation
 from pki import people as persons
@@ -31,6 +31,7 @@ from pki.models import (
     Endpoint,
 )
 from tests.factories import make_device, make_person, make_server_certificate
+from tests.locks import held_up, needs_row_locks
 
 State = CertificationRequest.State
 
@@ -427,6 +428,53 @@ def test_certificate_revoked_while_somebody_approves_counts(pki, alice, admin, a
     with pytest.raises(StateError, match="was revoked"):
         approve(admin, request, at)
     assert not Approval.objects.exists()
+
+
+def test_certificate_revoked_while_somebody_submits_counts(pki, alice, at, monkeypatch):
+    known_by = make_device(alice, pki.issuing).certificate
+    record = certification._record
+
+    def recorded(request, action, **fields):
+        revocation.revoke(actor="alice", certificate=known_by, reason="unspecified", at=at)
+        record(request, action, **fields)
+
+    monkeypatch.setattr(certification, "_record", recorded)
+    with pytest.raises(StateError, match="was revoked"):
+        submit(alice, at, asked_with=known_by.pk)
+    assert not CertificationRequest.objects.exists()
+
+
+def test_certificate_revoked_while_somebody_submits_again_counts(pki, alice, at, monkeypatch):
+    known_by = make_device(alice, pki.issuing).certificate
+    approvals(1)
+    request = submit(alice, at, asked_with=known_by.pk)
+    certification.withdraw(actor="alice", requester=alice, request=request, at=at)
+    approvals(0)
+    record = certification._record
+
+    def recorded(request, action, **fields):
+        revocation.revoke(actor="alice", certificate=known_by, reason="unspecified", at=at)
+        record(request, action, **fields)
+
+    monkeypatch.setattr(certification, "_record", recorded)
+    with pytest.raises(StateError, match="was revoked"):
+        certification.submit_again(
+            actor="alice", requester=alice, request=request, asked_with=known_by.pk, at=at
+        )
+    request.refresh_from_db()
+    assert request.state == State.WITHDRAWN
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_request_that_waits_for_a_revocation_is_refused(pki, alice, at):
+    known_by = make_device(alice, pki.issuing).certificate
+    with transaction.atomic():
+        revocation.revoke(actor="alice", certificate=known_by, reason="unspecified", at=at)
+        asking = held_up(lambda: submit(alice, at, asked_with=known_by.pk))
+    with pytest.raises(StateError, match="was revoked"):
+        asking.result(30)
+    assert not CertificationRequest.objects.exists()
 
 
 # --- Whose yes counts -----------------------------------------------------------------------

@@ -11,12 +11,19 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from django.contrib.auth.models import Permission
 from django.db import connection, connections, transaction
 
-from pki import certification, enrolment, handout, people
+from pki import certification, enrolment, handout, people, revocation
 from pki import people as persons
-from pki.errors import InvitationError, KeyReuseError, ProfileError, RequestError, StateError
+from pki.errors import (
+    InvitationError,
+    KeyReuseError,
+    NotAllowedError,
+    ProfileError,
+    RequestError,
+    StateError,
+)
 from pki.handout import Format
 from pki.models import AuditEntry, Certificate, CertificateProfile, Invitation, PrivateKey
-from tests.factories import make_person
+from tests.factories import make_device, make_person
 from tests.locks import held_up, needs_row_locks
 
 PASSWORD = "swan-plum-kite-mole"
@@ -511,6 +518,77 @@ def test_request_through_a_link_of_lesser_staff_is_not_issued_to_the_console(
     assert not Certificate.objects.filter(owner=people.bob).exists()
 
 
+# --- Asked for with a certificate that is revoked by now ------------------------------------
+
+
+@pytest.fixture
+def stolen(pki, bob):
+    return make_device(bob, pki.issuing).certificate
+
+
+def invite_with(certificate, user, at):
+    return enrolment.invite(
+        actor=user.username, user=user, device="phone", asked_with=certificate.pk, at=at
+    )[1]
+
+
+def revoke(certificate, at):
+    revocation.revoke(actor="admin", certificate=certificate, reason="keyCompromise", at=at)
+
+
+def reopen_links(at):
+    """As a link stands that was written while its certificate was being revoked."""
+    assert Invitation.objects.update(expires_at=at + enrolment.LINK_LIFETIME)
+
+
+def test_no_link_is_made_with_a_revoked_certificate(stolen, bob, at):
+    assert invite_with(stolen, bob, at)
+    revoke(stolen, at)
+
+    with pytest.raises(NotAllowedError, match="has been revoked"):
+        invite_with(stolen, bob, at)
+    assert Invitation.objects.count() == 1
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_no_link_outlives_the_revocation_it_is_made_during(stolen, bob, at):
+    with transaction.atomic():
+        revoke(stolen, at)
+        inviting = held_up(lambda: invite_with(stolen, bob, at))
+    with pytest.raises(NotAllowedError, match="has been revoked"):
+        inviting.result(30)
+    assert not Invitation.objects.exists()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_open_link_of_a_revoked_certificate_gives_nothing(stolen, bob, at, way):
+    token = invite_with(stolen, bob, at)
+    assert enrolment.find(token=token, at=at)
+    revoke(stolen, at)
+    reopen_links(at)
+
+    with pytest.raises(InvitationError, match="asked for with a certificate that was revoked"):
+        WAYS[way](token, at)
+    assert not Certificate.objects.active(at).filter(owner=bob).exists()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_certificate_revoked_while_its_link_is_redeemed_counts(stolen, bob, at, way, monkeypatch):
+    token = invite_with(stolen, bob, at)
+    use_up = enrolment._use_up
+
+    def revoked_since(invitation, *, at):
+        revoke(stolen, at)
+        reopen_links(at)
+        use_up(invitation, at=at)
+
+    monkeypatch.setattr(enrolment, "_use_up", revoked_since)
+    with pytest.raises(InvitationError, match="asked for with a certificate that was revoked"):
+        WAYS[way](token, at)
+    assert not Certificate.objects.active(at).filter(owner=bob).exclude(pk=stolen.pk).exists()
+
+
 # --- What is locked first -------------------------------------------------------------------
 
 
@@ -542,3 +620,15 @@ def test_owner_of_an_approved_request_is_locked_before_the_audit_trail(chief_wai
         persons.change_person(actor="admin", user=people.bob, changes={"name": "Robert"}, at=at)
     assert approving.result(30).state == "issued"
     assert password_opens(people.bob)
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_certificate_of_whoever_invites_is_locked_before_the_audit_trail(stolen, bob, at):
+    """As whoever revokes it does, who ends its links."""
+    with transaction.atomic():
+        list(Certificate.objects.select_for_update(no_key=True).filter(pk=stolen.pk))
+        inviting = held_up(lambda: invite_with(stolen, bob, at))
+        revoke(stolen, at)
+    with pytest.raises(NotAllowedError, match="has been revoked"):
+        inviting.result(30)

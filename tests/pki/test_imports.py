@@ -7,14 +7,22 @@ import datetime as dt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from django.db import transaction
 
-from pki import authorities, crl, imports, revocation, truststore
+from pki import audit, authorities, crl, enrolment, imports, revocation, truststore
 from pki.changes import current_version
 from pki.errors import AuthorityError, BadFileError, CertificateRevokedError, PKIError, StateError
 from pki.imports import Fate, Imported
-from pki.models import AuditEntry, Certificate, RevocationList
+from pki.models import (
+    AuditEntry,
+    Certificate,
+    CertificateAuthority,
+    Invitation,
+    RevocationList,
+)
 from tests import certs
 from tests.factories import PKI, People, make_device
+from tests.locks import held_up, needs_row_locks
 
 PARTNER = certs.make_ca("Partner Root", path_length=2)
 MIDDLE = PARTNER.make_ca("Partner Middle", path_length=1)
@@ -168,6 +176,45 @@ def test_hold_that_is_for_good_in_the_next_crl_is_for_good_here(pki: PKI, at: dt
 
     with pytest.raises(StateError, match="for good"):
         revocation.release(actor="admin", certificate=held, at=at)
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("held", [Certificate, Invitation])
+def test_what_a_crl_lists_is_locked_before_the_audit_trail(
+    pki: PKI, people: People, at: dt.datetime, held: type[Certificate | Invitation]
+) -> None:
+    """As whoever revokes a certificate or redeems a link does."""
+    bring(pki, at, PARTNER.certificate, MIDDLE.certificate)
+    listed = Certificate.objects.get(subject="CN=Partner Middle")
+    enrolment.invite(actor="admin", user=people.bob, device="pc", asked_with=listed.pk, at=at)
+    with transaction.atomic():
+        list(held.objects.select_for_update(no_key=True))
+        taking = held_up(lambda: take(pki, at, PARTNER.crl(MIDDLE)))
+        audit.record(actor="admin", action="test.held", target="", detail={}, at=at)
+    assert taking.result(30).revoked == [listed]
+    assert not Invitation.objects.open(at).exists()
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_crl_counts_for_what_was_adopted_while_it_waited_for_the_audit_trail(
+    pki: PKI, at: dt.datetime
+) -> None:
+    bring(pki, at, PARTNER.certificate)
+    leaf = PARTNER.issue("mallory")
+    with transaction.atomic():
+        row = authorities.outside_certificate(
+            leaf.certificate,
+            authority=CertificateAuthority.objects.get(name="Partner Root"),
+            profile="person",
+            key=None,
+            actor="admin",
+            at=at,
+        )
+        audit.record(actor="admin", action="test.adopted", target="", detail={}, at=at)
+        taking = held_up(lambda: take(pki, at, PARTNER.crl(leaf)))
+    assert taking.result(30).revoked == [row]
 
 
 def test_crl_counts_for_every_certificate_of_its_ca(

@@ -14,13 +14,16 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     pkcs12,
 )
+from django.db import transaction
 
 from pki import audit, authorities, crl, imports, keys, outside
 from pki.changes import current_version
 from pki.errors import AuthorityError, BadFileError, StateError
-from pki.models import AuditEntry, AuthorityRequest, CertificateAuthority, PrivateKey
+from pki.models import AuditEntry, AuthorityRequest, Certificate, CertificateAuthority, PrivateKey
+from pki.revocation import revoke
 from tests import certs
 from tests.factories import PKI, make_server_certificate
+from tests.locks import held_up, needs_row_locks
 from tests.openssl import openssl
 
 
@@ -456,6 +459,26 @@ def test_renewal_of_a_ca_on_a_token_that_is_withdrawn_leaves_its_key_there(
     assert destroyed == []
 
 
+def test_renewal_by_an_outside_root_does_not_undo_a_revocation(
+    staff: CertificateAuthority, at: dt.datetime, elsewhere: Outside
+) -> None:
+    """Neither asked for before it nor after."""
+    request, before = _request_renewal(staff, at), staff.certificate
+    signed = elsewhere.sign(outside.request_pem(request))
+    revoke(actor="admin", certificate=before, reason="certificateHold", at=at)
+    with pytest.raises(AuthorityError, match="Release it first"):
+        _complete(request, signed, at)
+    revoke(actor="admin", certificate=before, reason="superseded", at=at)
+    with pytest.raises(AuthorityError, match="has a new key"):
+        _complete(request, signed, at)
+    staff.refresh_from_db()
+    assert staff.certificate == before
+    outside.withdraw_request(actor="admin", request=request, at=at)
+    with pytest.raises(AuthorityError, match="has a new key"):
+        _request_renewal(staff, at)
+    assert not AuthorityRequest.objects.exists()
+
+
 def test_renewal_of_what_is_renewed_here_or_kept_elsewhere(pki: PKI, at: dt.datetime) -> None:
     for authority in (pki.root, pki.issuing):
         with pytest.raises(AuthorityError, match="renewed here"):
@@ -465,3 +488,41 @@ def test_renewal_of_what_is_renewed_here_or_kept_elsewhere(pki: PKI, at: dt.date
     with pytest.raises(AuthorityError, match="renewed there"):
         _request_renewal(known, at)
     assert not AuthorityRequest.objects.exists()
+
+
+# --- What is locked first -------------------------------------------------------------------
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_ca_that_is_renewed_is_locked_before_the_audit_trail(
+    staff: CertificateAuthority, at: dt.datetime, tmp_path: Path
+) -> None:
+    """As whoever revokes does, also where the CA above is written down first."""
+    request = _request_renewal(staff, at)
+    (tmp_path / "other").mkdir()
+    other = Outside(tmp_path / "other")
+    signed, root = other.sign(outside.request_pem(request)), other.root.read_bytes()
+    with transaction.atomic():
+        crl.lock(staff)
+        completing = held_up(lambda: _complete(request, signed, at, chain=root))
+        audit.record(actor="admin", action="test.held", target="", detail={}, at=at)
+    assert completing.result(30) == staff
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("held", [Certificate, CertificateAuthority])
+def test_ca_that_gets_its_key_is_locked_before_the_audit_trail(
+    at: dt.datetime, held: type[Certificate | CertificateAuthority]
+) -> None:
+    top, other = certs.make_ca("Top"), certs.make_ca("Other")
+    below, crossed = top.make_ca("Below"), other.make_ca("Top", key=top.key)
+    for ca in (top, below):
+        known = authorities.record_outside_authority(actor="admin", certificate=ca.der, at=at)
+    chain = crossed.pem + other.pem
+    with transaction.atomic():
+        list(held.objects.select_for_update(no_key=True))
+        taking = held_up(lambda: _import(below.pem + below.key_pem, at, chain=chain))
+        audit.record(actor="admin", action="test.held", target="", detail={}, at=at)
+    assert taking.result(30) == known

@@ -9,7 +9,9 @@ from threading import Barrier, Thread
 
 import pkcs11
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import connections
+from django.db.models import F
 from django.utils import timezone
 
 from pki import audit, authorities, certification, crl, enrolment, masterkey, revocation, tokens
@@ -31,6 +33,7 @@ from tests.refusals import refused, refused_entries, refused_unsealed, state
 from tests.softhsm import LABEL, Token, make_token
 
 HOUR = dt.timedelta(hours=1)
+FILE_FIELDS = {"format": Format.P12.value, "password": "one two three four"}
 Verb = Callable[[PKI, Certificate, dt.datetime], object]
 
 
@@ -121,29 +124,44 @@ def test_master_key_missing_or_wrong(
     assert verb(pki, mine, at)
 
 
-@pytest.mark.parametrize("trouble", ["clock", "master key"])
+TROUBLES = {
+    "clock": "The clock of",
+    "master key": "is missing",
+    "audit trail": "The audit trail cannot be written",
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("way", ["file", "csr"])
 def test_link_is_not_used_up_by_trouble(
-    pki: PKI, alice: User, at: dt.datetime, settings, trouble: str
+    pki: PKI, alice: User, at: dt.datetime, settings, trouble: str, way: str
 ) -> None:
     """Whoever opens it gets a sentence, and may try again."""
     _, token = enrolment.invite(actor="admin", user=alice, device="phone", at=at)
     before, right = state(), settings.SIGNET_MASTER_KEY_FILE
-    if trouble == "clock":
-        AuditHead.objects.update(at=timezone.now() + HOUR)
-    else:
-        settings.SIGNET_MASTER_KEY_FILE = Path("missing.key")
-    fields = {"format": Format.P12.value, "password": "one two three four"}
+    match trouble:
+        case "clock":
+            AuditHead.objects.update(at=timezone.now() + HOUR)
+        case "master key":
+            settings.SIGNET_MASTER_KEY_FILE = Path("missing.key")
+        case "audit trail":  # the next entry's number is taken
+            AuditHead.objects.update(sequence=F("sequence") - 1)
+    csr = certs.make_csr("alice").public_bytes(Encoding.PEM).decode()
+    path, fields, kind = {
+        "file": (f"/enrol/{token}/", FILE_FIELDS, "application/x-pkcs12"),
+        "csr": (f"/enrol/{token}/csr/", {"csr": csr}, "application/json"),
+    }[way]
     visitor = Visitor(serves="enrol")
-    path = f"/enrol/{token}/"
     page = visitor.post(path, fields)
     assert page.status_code == 400
-    assert ("The clock of" if trouble == "clock" else "is missing") in page.content.decode()
+    assert TROUBLES[trouble] in page.content.decode()
     assert state() == before
     assert AuditBacklog.objects.get().actor == "alice"
 
     settings.SIGNET_MASTER_KEY_FILE = right
-    AuditHead.objects.update(at=timezone.now())
-    assert visitor.post(path, fields)["Content-Type"] == "application/x-pkcs12"
+    AuditHead.objects.update(at=timezone.now(), sequence=AuditEntry.objects.count())
+    answer = visitor.post(path, fields)
+    assert (answer.status_code, answer["Content-Type"]) == (200, kind)
 
 
 # --- The token ------------------------------------------------------------------------------

@@ -59,6 +59,13 @@ def test_address_of_another_machine_is_a_clear_refusal():
         take(OwnSockets(), ("192.0.2.1", free_port()))
 
 
+def test_all_addresses_on_a_machine_without_ipv6_are_a_clear_refusal(monkeypatch):
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    port = free_port()
+    with pytest.raises(ListenError, match=rf"^Endpoint main cannot listen on :: port {port}: \w+"):
+        take(OwnSockets(), ("::", port))
+
+
 @pytest.mark.parametrize("is_given", [True, False])
 def test_too_many_open_files_are_a_clear_refusal(monkeypatch, is_given):
     class NoMore(socket.socket):

@@ -113,6 +113,34 @@ def test_taken_port_later_is_logged_once_and_tried_again(ground, caplog):
     ground.connect(wanted.settings.port).close()
 
 
+def test_endpoint_that_breaks_unexpectedly_keeps_no_other_from_following(
+    ground, monkeypatch, caplog
+):
+    wanted = ground.wanted("required")
+    port = wanted.settings.port
+    ground.on_loop(ground.ports.start, [wanted])
+    take = OwnSockets.take
+
+    async def odd(self, name, place):
+        if name == "odd":
+            raise ZeroDivisionError("nobody thought of this")
+        return await take(self, name, place)
+
+    monkeypatch.setattr(OwnSockets, "take", odd)
+    revoked = ground.world.trust(ground.world.clients["good"], number=2)
+    all_of_them = [ground.wanted(name="odd"), ground.wanted("required", revoked, port=port)]
+    assert not ground.on_loop(ground.ports.apply, all_of_them)
+    assert not ground.on_loop(ground.ports.apply, all_of_them)
+
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
+        ground.connect(port, "good").recv(1)
+    assert caplog.text.count("Endpoint odd cannot listen") == 1
+    assert "nobody thought of this" in caplog.text
+    monkeypatch.undo()
+    assert ground.on_loop(ground.ports.apply, all_of_them)
+    ground.connect(all_of_them[0].settings.port).close()
+
+
 def test_socket_that_cannot_be_served_is_closed_and_given_back(ground, monkeypatch, caplog):
     taken, given_back = [], []
 

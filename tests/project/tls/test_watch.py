@@ -64,7 +64,8 @@ class Scene:
     def stop(self):
         self.ground.on_loop(self.task.cancel)
         until(lambda: self.task.done())
-        self.watch._thread.shutdown(wait=True)
+        for thread in (self.watch._thread, self.watch._upkeep_thread):
+            thread.shutdown(wait=True)  # what it still writes would reach the next test
 
 
 @pytest.fixture
@@ -186,6 +187,27 @@ def test_endpoint_that_breaks_unexpectedly_keeps_no_other_from_following(
     until(lambda: not is_refused(port))
     assert scene.is_let_in()
     assert caplog.text.count("unexpected ZeroDivisionError") == 1
+
+
+def test_change_is_announced_where_the_ports_cannot_follow(scene, monkeypatch, caplog):
+    async def fail(wanted):
+        raise ZeroDivisionError("nobody thought of this")
+
+    heard = threading.Event()
+
+    def hear(**_):
+        heard.set()
+
+    until(lambda: scene.watch._applied == changes.current_version())
+    monkeypatch.setattr(scene.ground.ports, "apply", fail)
+    trust_changed.connect(hear)
+    change_elsewhere()
+
+    assert heard.wait(30)
+    assert scene.watch._applied != changes.current_version()
+    assert caplog.text.count("unexpected ZeroDivisionError") == 1
+    monkeypatch.undo()
+    until(lambda: scene.watch._applied == changes.current_version())
 
 
 def test_changes_do_not_wait_for_upkeep(scene, monkeypatch):
