@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from pki import algorithms, audit, authorities, lint, names, profiles, truststore
+from pki import algorithms, audit, authorities, crl, lint, names, profiles, truststore
 from pki.errors import (
     AccountDisabledError,
     CertificateNotTrustedError,
@@ -31,15 +31,8 @@ from pki.errors import (
     RequestError,
     StateError,
 )
-from pki.models import (
-    Certificate,
-    CertificateAuthority,
-    Endpoint,
-    PrivateKey,
-    RevocationReason,
-    TrustStore,
-    User,
-)
+from pki.holdings import COMPROMISED
+from pki.models import Certificate, CertificateAuthority, Endpoint, PrivateKey, TrustStore, User
 from pki.truststore import Snapshot
 
 # The actor of what was recognised. No username and no command has a name like this.
@@ -69,9 +62,9 @@ def adopt(
     device = names.clean_device(device) if device else ""
     try:
         path = _verified(_snapshot(truststore, at), chain, at)
+        return _insert(path, user, truststore, actor=actor, device=device, at=at)
     except IdentityError as error:
         raise RequestError(str(error)) from None
-    return _insert(path, user, truststore, actor=actor, device=device, at=at)
 
 
 def recognise(*, chain: Sequence[bytes], truststore: TrustStore, at: dt.datetime) -> Certificate:
@@ -239,6 +232,7 @@ def _insert(
 ) -> Certificate:
     leaf, *above = path
     with transaction.atomic():
+        _lock_issuer(path)
         authority = None
         for ca in reversed(above):
             authority = authorities.record_outside_authority(
@@ -262,7 +256,17 @@ def _insert(
         )
         # The audit trail is locked from here on: nobody else issues between check and commit.
         _refuse_reused_key(row, user)
+        # And the issuer is: a CRL was kept before this, or will find the row (`imports.import_crl`).
+        chain = [one.public_bytes(Encoding.DER) for one in path]
+        truststore.verify(_snapshot(store, at), chain, at=at)
     return row
+
+
+def _lock_issuer(path: list[x509.Certificate]) -> None:
+    """Before anything is recorded: CAs come before the audit trail."""
+    issuer = authorities.known(path[1].public_bytes(Encoding.DER)) if path[1:] else None
+    if issuer is not None:
+        crl.lock(issuer)
 
 
 def _row(
@@ -280,7 +284,7 @@ def _row(
 def _refuse_reused_key(row: Certificate, user: User) -> None:
     same_key = Certificate.objects.filter(spki_sha256=row.spki_sha256).exclude(pk=row.pk)
     for other in same_key.only("owner", "revocation_reason"):
-        if other.revocation_reason == RevocationReason.KEY_COMPROMISE:
+        if other.revocation_reason in COMPROMISED:
             raise KeyReuseError("The key of this certificate was reported lost or stolen.")
         if other.owner_id != user.pk:
             raise KeyReuseError("The key of this certificate already belongs to somebody else.")

@@ -5,7 +5,8 @@ What always holds here:
      database. Every change that others must notice begins a new generation (`outdate`).
   2. `put` is refused when the generation is no longer the one in which the caller began to read.
      So an answer worked out before a revocation cannot come back in after it.
-  3. There are never more than `room` answers; the one that was not asked for the longest goes.
+  3. No answer is given out before its time: one that was signed while the clock was ahead.
+  4. There are never more than `room` answers; the one that was not asked for the longest goes.
 
 An answer of an older generation is not lost: `recall` finds it, and whoever has read that its facts
 still hold puts it again, without a signature.
@@ -45,6 +46,10 @@ class Kept:
     until: dt.datetime
     generation: int = 0
 
+    def is_current(self, at: dt.datetime) -> bool:
+        begins = self.answer.this_update
+        return begins is not None and begins <= at < self.until
+
 
 class AnswerCache:
     def __init__(self, *, room: int) -> None:
@@ -67,7 +72,7 @@ class AnswerCache:
         """The answer to give at `at`, if one is kept and known to be right."""
         with self._lock:
             kept = self._kept.get(key)
-            if kept is None or kept.generation != self._generation or at >= kept.until:
+            if kept is None or kept.generation != self._generation or not kept.is_current(at):
                 return None
             self._kept.move_to_end(key)
             return kept.answer

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import transaction
+from django.db.models import QuerySet
 
 from pki import audit, crl_publication, crl_tbs
 from pki.crl_publication import (
@@ -25,6 +26,7 @@ from pki.crl_publication import (
     EVERYTHING,
     Scope,
     file_name,
+    is_of_the_future,
     latest,
     newest,
     partitions_of,
@@ -42,11 +44,13 @@ __all__ = [
     "crl_pem",
     "file_name",
     "is_due",
+    "is_of_the_future",
     "latest",
     "lock",
     "publish",
     "publish_changes",
     "publish_due",
+    "publishing",
     "scopes",
     "url",
 ]
@@ -97,9 +101,7 @@ def publish_due(*, at: dt.datetime, actor: str = "signet") -> list[RevocationLis
     expired or whose key is elsewhere are left alone. One that cannot publish is written to the log
     and keeps nobody else from it.
     """
-    able = CertificateAuthority.objects.filter(
-        certificate__not_after__gte=at, certificate__key__isnull=False
-    )
+    able = publishing(at)
     return [crl for authority in able for crl in _publish_or_log(authority, actor=actor, at=at)]
 
 
@@ -125,7 +127,7 @@ def configure(
         locked = lock(authority)
         locked.crl_partitions, locked.has_delta_crls = crl_partitions, has_delta_crls
         _refuse_taken_addresses(locked)
-        _refuse_lost_partitions(locked, at=at)
+        seen = _refuse_lost_partitions(locked, at=at)
         locked.save(update_fields=["crl_partitions", "has_delta_crls"])
         audit.record(
             actor=actor,
@@ -134,6 +136,8 @@ def configure(
             detail={"partitions": crl_partitions, "deltas": has_delta_crls},
             at=at,
         )
+        # The audit trail is locked from here on: nobody else issues between check and commit.
+        _refuse_lost_partitions(locked, after=seen, at=at)
         crl_publication.publish(locked, scopes(locked), actor=actor, at=at)
     return locked
 
@@ -142,8 +146,15 @@ def configure(
 
 
 def is_due(crl: RevocationList | None, *, at: dt.datetime) -> bool:
-    """True once half the life of a CRL is over, or when there is none."""
-    return crl is None or crl.is_due_at(at)
+    """True once half the life of a CRL is over, or when there is none, or one of the future."""
+    return crl is None or crl.is_due_at(at) or is_of_the_future(crl, at=at)
+
+
+def publishing(at: dt.datetime) -> QuerySet[CertificateAuthority]:
+    """The CAs whose CRLs are kept fresh here: their key is here, and they have not expired."""
+    return CertificateAuthority.objects.filter(
+        certificate__not_after__gte=at, certificate__key__isnull=False
+    )
 
 
 def crl_pem(crl: RevocationList) -> bytes:
@@ -205,12 +216,19 @@ def _refuse_taken_addresses(authority: CertificateAuthority) -> None:
         raise AuthorityError(f"/crl/{taken.slug}.crl is the address of the CRL of {taken}.")
 
 
-def _refuse_lost_partitions(authority: CertificateAuthority, *, at: dt.datetime) -> None:
-    issued = Certificate.objects.filter(authority=authority, not_after__gte=at).order_by()
-    for der in issued.values_list("der", flat=True).iterator(chunk_size=BATCH):
+def _refuse_lost_partitions(
+    authority: CertificateAuthority, *, at: dt.datetime, after: int = 0
+) -> int:
+    """Looks at the rows behind the key `after` and returns the last key: whoever looks again looks
+    at new ones alone. There may be too many to read them all while nobody can issue."""
+    issued = Certificate.objects.filter(authority=authority, not_after__gte=at, pk__gt=after)
+    rows, last = issued.order_by("pk").values_list("pk", "der"), after
+    for pk, der in rows.iterator(chunk_size=BATCH):
+        last = pk
         partition = crl_tbs.partition_in(bytes(der), authority.slug)
         if partition > authority.crl_partitions:
             raise AuthorityError(
                 f"Unexpired certificates name partition {partition}, so {authority} must keep at "
                 f"least {partition} partitions."
             )
+    return last

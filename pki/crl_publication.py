@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from django.db.models import Max, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from pki import addresses, audit, crl_lint, crl_tbs, keys
 from pki.changes import announce_change
@@ -76,19 +76,21 @@ def url(authority: CertificateAuthority, scope: Scope = EVERYTHING) -> str:
 
 
 def newest(authority: CertificateAuthority) -> dict[Scope, RevocationList]:
-    """Number and times of the newest CRL of each scope: all rise together. One query."""
-    rows = RevocationList.objects.filter(authority=authority).order_by()
-    found = rows.values("kind", "partition").annotate(
-        Max("number"), Max("this_update"), Max("next_update")
+    """The newest CRL of each scope, by its number; its DER is read when it is asked for. One query."""
+    same = ("authority", "kind", "partition")
+    newer = RevocationList.objects.filter(
+        **{name: OuterRef(name) for name in same}, number__gt=OuterRef("number")
     )
-    return {
-        Scope(row["kind"], row["partition"]): RevocationList(
-            number=row["number__max"],
-            this_update=row["this_update__max"],
-            next_update=row["next_update__max"],
-        )
-        for row in found
-    }
+    rows = RevocationList.objects.filter(~Exists(newer), authority=authority)
+    return {Scope(row.kind, row.partition): row for row in rows.order_by().defer("der")}
+
+
+def is_of_the_future(crl: RevocationList, *, at: dt.datetime) -> bool:
+    """Signed while the clock was wrong, so what it says of its time counts for nothing.
+
+    The audit trail refuses to go along until an admin has said that the clock is right now.
+    """
+    return crl.this_update > at + crl_lint.CLOCK_TOLERANCE
 
 
 # --- One publication ------------------------------------------------------------------------
@@ -121,13 +123,8 @@ def publish(
 
 
 def _this_update(last: dict[Scope, RevocationList], at: dt.datetime) -> dt.datetime:
-    """Whoever waited for the lock may be earlier than who had it: the list is as of the later.
-
-    One from the future is left out. It was signed while the clock was wrong, which the audit trail
-    refuses to go along with until an admin has said that the clock is right now.
-    """
-    moments = [one.this_update for one in last.values()]
-    believed = [one for one in moments if one <= at + crl_lint.CLOCK_TOLERANCE]
+    """Whoever waited for the lock may be earlier than who had it: the list is as of the later."""
+    believed = [one.this_update for one in last.values() if not is_of_the_future(one, at=at)]
     return max([at.astimezone(dt.UTC).replace(microsecond=0), *believed])
 
 
@@ -209,7 +206,11 @@ COLUMNS = ("sha256", "serial", "revoked_at", "revocation_reason", "not_after")
 
 
 def _listed(turn: _Publication, wanted: Iterable[Scope]) -> dict[Scope, list[Entry]]:
-    """What each CRL lists; a delta is given what the CRL of everything would list."""
+    """What each CRL lists; a delta is given what the CRL of everything would list.
+
+    After a CRL of the future everything is listed, expired or not, and what was revoked then is
+    revoked now.
+    """
     revoked = Certificate.objects.revoked().filter(authority=turn.authority)
     rows = list(revoked.order_by("revoked_at", "pk").values_list(*COLUMNS))
     has_partitions = any(scope.partition for scope in wanted)
@@ -217,8 +218,10 @@ def _listed(turn: _Publication, wanted: Iterable[Scope]) -> dict[Scope, list[Ent
     listed: dict[Scope, list[Entry]] = {scope: [] for scope in wanted}
     for scope, entries in listed.items():
         last = turn.newest.get(EVERYTHING if scope.kind == DELTA else scope)
+        if last is not None and is_of_the_future(last, at=turn.at):
+            last = None
         entries += [
-            Entry(int(serial, 16), at.replace(microsecond=0), reason)
+            Entry(int(serial, 16), min(at.replace(microsecond=0), turn.this_update), reason)
             for sha256, serial, at, reason, not_after in rows
             if (last is None or not_after >= last.this_update)
             and (not scope.partition or where[sha256] == scope.partition)
@@ -268,10 +271,14 @@ def _base(turn: _Publication) -> RevocationList | None:
 
 
 def _changes(turn: _Publication, base: RevocationList, now: list[Entry]) -> list[Entry]:
-    before = latest(turn.authority, CHANGES, with_der=True)
+    last = latest(turn.authority, CHANGES, with_der=True)
+    before = crl_tbs.read(bytes(last.der)) if last and last.der else {}
     return crl_tbs.changes(
         base=crl_tbs.read(bytes(base.der)),
-        before=crl_tbs.read(bytes(before.der)) if before and before.der else {},
+        before={  # a removal of the future is one of now
+            serial: entry._replace(at=min(entry.at, turn.this_update))
+            for serial, entry in before.items()
+        },
         now={entry.serial: entry for entry in now},
         since=base.this_update,
         at=turn.this_update,
@@ -304,5 +311,10 @@ def _bases(turn: _Publication) -> list[int]:
 
 
 def _kept(turn: _Publication) -> QuerySet[RevocationList]:
-    rows = RevocationList.objects.filter(authority=turn.authority, kind=FULL, partition=0)
+    rows = RevocationList.objects.filter(
+        authority=turn.authority,
+        kind=FULL,
+        partition=0,
+        this_update__lte=turn.at + crl_lint.CLOCK_TOLERANCE,
+    )
     return rows.exclude(der=b"").order_by("number")

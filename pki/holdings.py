@@ -20,6 +20,8 @@ from pki.profiles import Profile
 from pki.querysets import rows_of
 
 AT_ONCE = 500  # keys in one query
+# Of whose certificates the key is somebody else's by now (RFC 5280, 5.3.1); of a CA it is the second.
+COMPROMISED = frozenset({RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE})
 # Asked with every certificate, so written out (`querysets.rows_of`).
 SAME_KEY = f"""
     SELECT spki_sha256, owner_id, profile, revocation_reason, key_id, subject
@@ -79,7 +81,7 @@ class Holdings:
 
 def _refuse_reuse(claim: Claim, holder: _Holder) -> None:
     """One key, one bearer: only a renewal for the same person, server or CA may use a key again."""
-    if holder.reason == RevocationReason.KEY_COMPROMISE:
+    if holder.reason in COMPROMISED:
         raise KeyReuseError("This key was reported lost or stolen. Make a new one.")
     if claim.kind.is_ca:
         own = claim.renews and claim.renews.key_id and (claim.renews.key_id, claim.renews.subject)

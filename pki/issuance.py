@@ -27,8 +27,8 @@ from django.db import IntegrityError, transaction
 
 from pki import algorithms, audit, catalogue, keys, lint, names, tbs
 from pki.changes import announce_change
-from pki.description import serial_text
-from pki.errors import LintError, ProfileError, RequestError, StateError
+from pki.description import partition_of, serial_text
+from pki.errors import AuthorityError, LintError, ProfileError, RequestError, StateError
 from pki.holdings import Claim, Holdings
 from pki.models import AuditEntry, Certificate, CertificateAuthority, PrivateKey, User
 from pki.profiles import Profile
@@ -169,10 +169,11 @@ def issue_many(prepared: Sequence[Prepared]) -> list[Certificate]:
     Writes the certificates and their audit entries in one transaction, and sends
     `certificate_issued` for each after the commit. A change is announced for a CA alone: a new leaf
     changes nobody's trust, and every announcement makes every process build its TLS contexts again.
-    Refuses what `prepare` did not return or what was issued before (ProfileError), a CA or owner
-    that was withdrawn meanwhile (AuthorityError, ProfileError), an owner who has as many as the
-    profile admits by now (ProfileError), a key that somebody else got certified meanwhile
-    (KeyReuseError), and a serial number that the CA has given before (StateError).
+    Refuses what `prepare` did not return or what was issued before (ProfileError), a CA, an owner
+    or a partition of the CRLs that was withdrawn meanwhile (AuthorityError, ProfileError), an owner
+    who has as many as the profile admits by now (ProfileError), a key that somebody else got
+    certified meanwhile (KeyReuseError), and a serial number that the CA has given before
+    (StateError).
     """
     if not prepared:
         return []
@@ -322,6 +323,7 @@ def _refuse_changes_since(prepared: Sequence[Prepared]) -> None:
         signatory = Signatory(authority, at=at)
         for is_for_responder in {one.profile.is_for_responders for one in prepared}:
             signatory.require(is_for_responder=is_for_responder)
+    _refuse_lost_partitions(prepared)
     owners = {one.owner.pk: one.owner for one in prepared if one.owner}
     if owners:
         active = {pk for (pk,) in rows_of(ACTIVE.format(", ".join(["%s"] * len(owners))), *owners)}
@@ -330,6 +332,22 @@ def _refuse_changes_since(prepared: Sequence[Prepared]) -> None:
     holdings = Holdings([one.claim for one in prepared], at=max(one.at for one in prepared))
     for one in prepared:
         holdings.admit(one.claim)
+
+
+def _refuse_lost_partitions(prepared: Sequence[Prepared]) -> None:
+    """A CRL that a certificate names must still be published (`crl.configure`)."""
+    named = {
+        (one.authority, partition_of(one.serial, one.authority.crl_partitions))
+        for one in prepared
+        if one.authority and one.authority.crl_partitions
+    }
+    rows = CertificateAuthority.objects.filter(pk__in={authority.pk for authority, _ in named})
+    now = dict(rows.values_list("pk", "crl_partitions")) if named else {}
+    for authority, partition in named:
+        if partition > now[authority.pk]:
+            raise AuthorityError(
+                f"{authority} has given up partition {partition} of its CRLs. Try again."
+            )
 
 
 def _is_taken(prepared: Sequence[Prepared]) -> bool:

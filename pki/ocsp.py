@@ -81,8 +81,9 @@ class _Known:
     generation: int
 
     def is_right(self, *, generation: int, at: dt.datetime) -> bool:
-        ends = min(self.not_after, self.signer.certificate.not_after)
-        return self.generation == generation and at <= ends
+        signing = self.signer.certificate
+        ends = min(self.not_after, signing.not_after)
+        return self.generation == generation and signing.not_before <= at <= ends
 
 
 _known: dict[str, _Known] = {}  # by slug; there are as many as CAs
@@ -140,7 +141,7 @@ def sign_ahead(*, at: dt.datetime, seconds: float = TURN_SECONDS) -> int:
     for job in islice(_jobs(at), cache.room // 2):
         if cache.generation != generation:  # what was read may no longer be so
             break
-        if _confirm(job.key, job.facts, at + EARLY, generation) is None:
+        if _confirm(job.key, job.facts, at, generation, early=EARLY) is None:
             _keep(job.key, job.question, job.facts, job.signer, at, generation)
             signed += 1
             if time.monotonic() >= ends:
@@ -252,10 +253,20 @@ def _find(authority: CertificateAuthority, serial: int) -> Row | None:
     return (moment(found[0][0]), found[0][1]) if found else None
 
 
-def _confirm(key: Key, facts: Facts, at: dt.datetime, generation: int) -> Answer | None:
-    """What is kept, where it says what was just read; it then counts as right again."""
+def _confirm(
+    key: Key,
+    facts: Facts,
+    at: dt.datetime,
+    generation: int,
+    *,
+    early: dt.timedelta = dt.timedelta(),
+) -> Answer | None:
+    """What is kept, where it says what was just read; it then counts as right again. Not what is
+    over `early` from now."""
     kept = cache.recall(key)
-    if kept is None or kept.facts != facts or at >= kept.until:
+    if kept is None or kept.facts != facts:
+        return None
+    if not kept.is_current(at) or at + early >= kept.until:
         return None
     cache.put(key, kept, generation=generation)
     return kept.answer
@@ -274,7 +285,9 @@ def _keep(
 def _sign(question: Question, row: Row | None, signer: Signer, at: dt.datetime) -> Answer:
     """A fresh answer. One that nobody may keep (unknown, with a nonce) carries no times here."""
     this_update, next_update = _times(signer, at)
-    revoked = (row[0], row[1]) if row is not None and row[0] is not None else None
+    revoked = None
+    if row is not None and row[0] is not None:
+        revoked = (min(row[0], this_update), row[1])  # the clock may have been ahead then
     statement = Statement(
         hash_algorithm=_HASHES[question.algorithm],
         issuer_name_hash=question.issuer[0],

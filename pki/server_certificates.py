@@ -18,13 +18,8 @@ from django.db import transaction
 
 from pki import addresses, audit, authorities, issuance, keys, outside, profiles
 from pki.errors import BadFileError, KeyReuseError, RequestError
-from pki.models import (
-    LONGEST_DEVICE,
-    Certificate,
-    CertificateAuthority,
-    PrivateKey,
-    RevocationReason,
-)
+from pki.holdings import COMPROMISED
+from pki.models import LONGEST_DEVICE, Certificate, CertificateAuthority, PrivateKey
 
 PROFILE = profiles.SERVER.name
 PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
@@ -206,7 +201,7 @@ def _refuse_reused_key(certificate: Certificate) -> None:
     """One key, one bearer: the key of a person, a CA or a responder serves no endpoint."""
     same_key = Certificate.objects.filter(spki_sha256=certificate.spki_sha256)
     for other in same_key.only("owner", "profile", "revocation_reason"):
-        if other.revocation_reason == RevocationReason.KEY_COMPROMISE:
+        if other.revocation_reason in COMPROMISED:
             raise KeyReuseError("The key of this certificate was reported lost or stolen.")
         if other.owner_id is not None or other.profile != PROFILE:
             raise KeyReuseError("The key of this certificate already belongs to somebody else.")

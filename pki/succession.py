@@ -12,7 +12,7 @@ import re
 from cryptography import x509
 from django.db import transaction
 
-from pki import audit, authorities, issuance, profiles, truststore
+from pki import audit, authorities, issuance, outside, profiles, truststore
 from pki.changes import announce_change
 from pki.errors import AuthorityError, StateError
 from pki.models import Anchor, Certificate, CertificateAuthority
@@ -31,9 +31,10 @@ def renew_authority(
     """Sign a new certificate for the same name and key, and let the CA go on under it.
 
     The one before stays valid; both verify all that the CA signed. Path length and name
-    constraints stay. Where a root is an anchor, its new certificate becomes one too. Writes audit
-    entries and announces the change. Refuses a CA whose key, or whose parent's key, is not kept
-    here, or whose key identifier is not the one that its key gives (AuthorityError), and what
+    constraints stay. Where a root is an anchor, its new certificate becomes one too, with the same
+    dates, unless the last has passed. Writes audit entries and announces the change. Refuses a CA
+    whose key, or whose parent's key, is not kept here, whose key identifier is not the one that its
+    key gives, or that is revoked, for good or on hold (AuthorityError), and what
     `issuance.prepare` refuses.
     """
     with transaction.atomic():
@@ -41,6 +42,7 @@ def renew_authority(
         before = row.certificate
         old = _parsed(before)
         _refuse_unable(row, old)
+        outside.require_unrevoked(row)
         prepared = issuance.prepare(
             actor=actor,
             authority=row.parent,
@@ -78,10 +80,11 @@ def roll_over_authority(
 
     The successor stands where this one stands: same parent, kind of key, path length and name
     constraints, unless said otherwise; its name is this one's with G2, G3 … at the end. A root's
-    successor becomes an anchor where the root is one. This one issues nothing more from
-    `retire_at` on (`at` where that is None). Writes audit entries and announces the change.
-    Refuses a CA that is retired, has a successor (StateError), or whose key is not kept here, and
-    what `authorities.create_authority` refuses.
+    successor becomes an anchor as its new certificate would. This one issues nothing more from
+    `retire_at` on (`at` where that is None). One that is revoked may have a successor: what it
+    signed stays as it is. Writes audit entries and announces the change. Refuses a CA that is
+    retired, has a successor (StateError), or whose key is not kept here, and what
+    `authorities.create_authority` refuses.
     """
     with transaction.atomic():
         row = _locked(authority)
@@ -248,8 +251,16 @@ def _name_constraints(certificate: x509.Certificate) -> x509.NameConstraints | N
 def _follow(
     authority: CertificateAuthority, before: Certificate, *, actor: str, at: dt.datetime
 ) -> None:
-    """Trust a root's new certificate wherever the one before it is trusted."""
+    """Trust a root's new certificate where and as long as the one before it is trusted."""
     if not authority.is_root:
         return
-    for anchor in Anchor.objects.filter(sha256=before.sha256).select_related("truststore"):
-        truststore.add_anchor(actor=actor, truststore=anchor.truststore, authority=authority, at=at)
+    anchors = Anchor.objects.filter(sha256=before.sha256).exclude(trusted_until__lte=at)
+    for anchor in anchors.select_related("truststore"):
+        made = truststore.add_anchor(
+            actor=actor, truststore=anchor.truststore, authority=authority, at=at
+        )
+        dates = (anchor.trusted_from, anchor.trusted_until)
+        if dates != (None, None):
+            truststore.date_anchor(
+                actor=actor, anchor=made, trusted_from=dates[0], trusted_until=dates[1], at=at
+            )

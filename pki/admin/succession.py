@@ -44,10 +44,11 @@ class SuccessionAdmin(ReadOnlyAdmin):
         is_here = authority.certificate.key_id is not None
         if not is_here or not person(request).has_perm("pki.add_certificateauthority"):
             return everything
+        hidden = ["renew"] if authority.certificate.revoked_at else []
         if authority.retired_at is None:
-            return ["restore"]
+            return [*hidden, "restore"]
         is_planned = authority.retired_at > timezone.now()
-        return ["roll_over"] if is_planned else ["roll_over", "retire"]
+        return [*hidden, "roll_over"] if is_planned else [*hidden, "roll_over", "retire"]
 
     @button("Renew", icon="autorenew")
     def renew(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from pki import crl, keys
 from pki.errors import AuthorityError
-from pki.models import CertificateAuthority
 from pki.requests import open_to_all
 
 ANSWER_SECONDS = 2
@@ -68,9 +67,9 @@ def _ca_key() -> None:
 
 def _crl() -> None:
     now = timezone.now()
-    for authority in CertificateAuthority.objects.issuing(now).select_related(None):
+    for authority in crl.publishing(now):
         newest = crl.latest(authority)
-        if newest is None or newest.is_stale_at(now):
+        if newest is None or newest.is_stale_at(now) or crl.is_of_the_future(newest, at=now):
             raise AuthorityError(f"The CRL of {authority} is not fresh. Run: manage.py publish_crl")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from pki import adoption, crl, identity, imports, outside, people, truststore
@@ -29,6 +29,7 @@ from pki.models import AuditEntry, Certificate, TrustStore, User
 from pki.revocation import revoke
 from tests import certs
 from tests.factories import PKI, make_device, make_endpoint, make_person
+from tests.locks import held_up, needs_row_locks
 
 PARTNER = certs.make_ca("Partner Root")
 LOWER = PARTNER.make_ca("Partner Issuing")
@@ -184,6 +185,15 @@ def test_key_of_somebody_else_is_not_adopted(
     assert not Certificate.objects.filter(owner=alice).exists()
 
 
+@pytest.mark.parametrize("reason", ["keyCompromise", "cACompromise"])
+def test_key_that_was_compromised_is_not_adopted(
+    store: TrustStore, alice: User, at: dt.datetime, reason: str
+) -> None:
+    revoke(actor="admin", certificate=adopt(ALICE, alice, store, at), reason=reason, at=at)
+    with pytest.raises(KeyReuseError, match="lost or stolen"):
+        adopt(LOWER.issue("A. Partner", key=ALICE.key), alice, store, at)
+
+
 def test_closed_account_adopts_nothing(store: TrustStore, alice: User, at: dt.datetime) -> None:
     people.disable_person(actor="admin", user=alice, at=at)
     with pytest.raises(RequestError, match="disabled"):
@@ -204,6 +214,56 @@ def test_crl_from_outside_revokes_what_was_adopted(
         come(ALICE, at)
     with pytest.raises(CertificateRevokedError):
         identity.recheck(held, at=at)
+
+
+@pytest.mark.parametrize(
+    ("way", "error"), [("nobody", RequestError), ("email", CertificateRevokedError)]
+)
+def test_crl_that_comes_in_between_is_seen(
+    by: Callable[[str], TrustStore],
+    alice: User,
+    at: dt.datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    error: type[PKIError],
+) -> None:
+    """After the path was verified, and before the row is written."""
+    store, insert = by(way), adoption._insert
+
+    def late(*found: object, **more: object) -> Certificate:
+        imports.import_crl(actor="admin", crl=LOWER.crl(ALICE, number=2), at=at)
+        return insert(*found, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(adoption, "_insert", late)
+    with pytest.raises(error, match="revoked"):
+        adopt(ALICE, alice, store, at) if way == "nobody" else come(ALICE, at)
+    assert not Certificate.objects.filter(owner=alice).exists()
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_adopted_first", [True, False])
+def test_adoption_and_crl_at_once(
+    store: TrustStore, alice: User, at: dt.datetime, is_adopted_first: bool
+) -> None:
+    """Whoever comes second sees what the first has written."""
+
+    def take() -> object:
+        return imports.import_crl(actor="admin", crl=LOWER.crl(ALICE, number=2), at=at)
+
+    if is_adopted_first:
+        with transaction.atomic():
+            adopted = adopt(ALICE, alice, store, at)
+            taking = held_up(take)
+        taking.result(30)
+        adopted.refresh_from_db()
+        assert adopted.revoked_at
+    else:
+        with transaction.atomic():
+            take()
+            adopting = held_up(lambda: adopt(ALICE, alice, store, at))
+        with pytest.raises(RequestError, match="revoked"):
+            adopting.result(30)
 
 
 def test_admin_revokes_what_was_adopted(store: TrustStore, alice: User, at: dt.datetime) -> None:

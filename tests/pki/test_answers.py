@@ -41,6 +41,11 @@ def test_an_answer_is_given_until_its_time_is_over(cache):
     assert not is_given(cache, 1, AT + HALF_AN_HOUR)
 
 
+def test_an_answer_of_the_future_is_not_given(cache):
+    fill(cache, 1)
+    assert not is_given(cache, 1, AT - dt.timedelta(seconds=1))
+
+
 def test_nothing_is_given_after_a_change(cache):
     fill(cache, 1, 2)
     cache.outdate()

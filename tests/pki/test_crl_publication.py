@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from django.db import transaction
 
-from pki import audit, crl, crl_publication, crl_tbs
+from pki import audit, crl, crl_publication, crl_tbs, issuance
 from pki.errors import AuthorityError, ClockError, RequestError
 from pki.models import AuditEntry, AuditHead, Certificate, CertificateAuthority, RevocationList
 from pki.revocation import release, revoke
+from tests import certs
 from tests.factories import PKI, Device, People, make_device
+from tests.locks import held_up, needs_row_locks
 from tests.openssl import openssl
 
 DAY, SECOND = dt.timedelta(days=1), dt.timedelta(seconds=1)
@@ -283,6 +286,43 @@ def test_partitions_that_certificates_name_cannot_go(
     configured(pki, at, partitions=1)
 
 
+def test_certificate_that_names_a_partition_given_up_is_not_issued(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    """It was prepared while there was one."""
+    authority = configured(pki, at, partitions=2)
+    first, second = (
+        issuance.prepare(
+            actor="admin",
+            authority=authority,
+            profile="person",
+            public_key=certs.make_key().public_key(),
+            owner=people.alice,
+            at=at,
+        )
+        for _ in range(2)
+    )
+    configured(pki, at, partitions=4)
+    issuance.issue(first).delete()
+    configured(pki, at)
+    with pytest.raises(AuthorityError, match="partition"):
+        issuance.issue(second)
+    assert not people.alice.certificates.exists()
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_partition_is_not_given_up_while_a_certificate_that_names_it_is_issued(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    authority = configured(pki, at, partitions=1)
+    with transaction.atomic():
+        make_device(people.alice, authority, at=at)
+        configuring = held_up(lambda: configured(pki, at))
+    with pytest.raises(AuthorityError, match="name partition 1"):
+        configuring.result(30)
+
+
 def test_partition_keeps_the_address_it_had(pki: PKI, at: dt.datetime, settings) -> None:
     configured(pki, at, partitions=1)
     before = crl.url(pki.issuing, crl.Scope(partition=1))
@@ -356,3 +396,92 @@ def test_clock_set_back_is_refused(pki: PKI, people: People, at: dt.datetime) ->
     audit.accept_clock(actor="admin", at=at)
     stop(device, at)
     assert (newest(pki).number, newest(pki).this_update) == (3, at)
+
+
+@pytest.fixture
+def ahead(at: dt.datetime) -> dt.datetime:
+    """What the clock said before it was set right: later than any device here is valid."""
+    return at + 800 * DAY
+
+
+def set_right(at: dt.datetime) -> None:
+    AuditHead.objects.update(at=at + 800 * DAY)
+    audit.accept_clock(actor="admin", at=at)
+
+
+def test_crl_of_the_future_is_due(pki: PKI, at: dt.datetime, ahead: dt.datetime) -> None:
+    configured(pki, at, partitions=1, deltas=True)
+    crl.publish(authority=pki.issuing, actor="a", at=ahead)
+    set_right(at)
+    assert crl.is_due(newest(pki), at=at)
+    assert not crl.is_due(newest(pki), at=ahead)
+
+    crl.publish_due(at=at)
+    crl.publish_due(at=at)  # the delta, where the first made its base
+    for kind, partition in (("full", 0), ("full", 1), ("delta", 0)):
+        assert newest(pki, kind, partition).this_update == at
+    number = newest(pki).number
+    assert crl.publish_due(at=at) == []
+    assert newest(pki).number == number
+
+
+def test_crl_after_one_of_the_future_lists_what_ends_before_it(
+    pki: PKI, people: People, at: dt.datetime, ahead: dt.datetime, judge: Judge
+) -> None:
+    """Each kind, and for every publication from then on."""
+    configured(pki, at, partitions=1, deltas=True)
+    device = partitioned(pki, people, at, count=1)[1][0]
+    stop(device, at)
+    assert device.certificate.not_after < ahead
+    for _ in range(2):  # the first still lists what expired before it
+        crl.publish(authority=pki.issuing, actor="a", at=ahead)
+    assert not listed(newest(pki))
+    set_right(at)
+    for _ in range(3):
+        crl.publish(authority=pki.issuing, actor="a", at=at)
+        for kind, partition in (("full", 0), ("full", 1)):
+            assert listed(newest(pki, kind, partition)) == {number_of(device): "superseded"}
+        assert "removeFromCRL" not in listed(newest(pki, "delta")).values()
+    assert "revoked" in judge.verdict(device, newest(pki), fails=True)
+
+
+def test_delta_after_a_crl_of_the_future_has_a_base_of_the_past(
+    pki: PKI, people: People, at: dt.datetime, ahead: dt.datetime
+) -> None:
+    configured(pki, at, deltas=True)
+    base = newest(pki)
+    crl.publish(authority=pki.issuing, actor="a", at=ahead)
+    set_right(at)
+    for days in (0, 8):
+        crl.publish(authority=pki.issuing, actor="a", at=at + days * DAY)
+    assert newest(pki, "delta").base_number > base.number
+    kept = pki.issuing.crls.filter(kind="full").exclude(der=b"")
+    assert ahead not in kept.values_list("this_update", flat=True)
+
+
+def test_what_was_revoked_in_the_future_is_listed_now(
+    pki: PKI, people: People, at: dt.datetime
+) -> None:
+    """Its date lies ahead, and stands in no CRL like that."""
+    device, other = (make_device(who, pki.issuing, at=at) for who in (people.alice, people.bob))
+    stop(device, at + 30 * DAY)
+    AuditHead.objects.update(at=at + 30 * DAY)
+    audit.accept_clock(actor="admin", at=at)
+    stop(other, at)
+    entries = crl_tbs.read(bytes(newest(pki).der))
+    assert {entry.at for entry in entries.values()} == {at}
+    assert entries.keys() == {number_of(device), number_of(other)}
+
+
+def test_what_was_released_in_the_future_is_removed_now(
+    pki: PKI, people: People, at: dt.datetime, ahead: dt.datetime
+) -> None:
+    configured(pki, at, deltas=True)
+    device = make_device(people.alice, pki.issuing, at=at)
+    stop(device, at, "certificateHold")
+    release(actor="admin", certificate=device.certificate, at=ahead)
+    set_right(at)
+    for _ in range(3):
+        crl.publish(authority=pki.issuing, actor="a", at=at)
+        [entry] = crl_tbs.read(bytes(newest(pki, "delta").der)).values()
+        assert entry == (number_of(device), at, "removeFromCRL")

@@ -624,9 +624,12 @@ def test_renewal_with_the_same_key(pki: PKI, people: People, at: dt.datetime) ->
     assert again.serial != device.certificate.serial
 
 
-def test_stolen_key_is_never_certified_again(pki: PKI, people: People, at: dt.datetime) -> None:
+@pytest.mark.parametrize("reason", ["keyCompromise", "cACompromise"])
+def test_stolen_key_is_never_certified_again(
+    pki: PKI, people: People, at: dt.datetime, reason: str
+) -> None:
     device = make_device(people.alice, pki.issuing, at=at)
-    revoke(actor="alice", certificate=device.certificate, reason="keyCompromise", at=at)
+    revoke(actor="alice", certificate=device.certificate, reason=reason, at=at)
     with pytest.raises(KeyReuseError, match="lost or stolen"):
         _prepare(pki, people, at, public_key=device.key.public_key())
 

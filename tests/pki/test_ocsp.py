@@ -380,6 +380,49 @@ def test_an_answer_is_signed_once_for_half_its_life(
     assert _ask(pki, question, at + half).this_update_utc == at + half
 
 
+def test_an_answer_of_the_future_is_signed_anew_once_the_clock_is_right(
+    pki: PKI, device: Device, at: dt.datetime
+) -> None:
+    question = _question(pki, device)
+    for ahead in (dt.timedelta(minutes=1), dt.timedelta(days=30)):
+        ours.cache.clear()
+        assert _ask(pki, question, at + ahead).this_update_utc == at + ahead
+        assert ours.answer_from_memory(question, slug=pki.issuing.slug, at=at) is None
+        assert _ask(pki, question, at).this_update_utc == at
+
+
+def test_a_responder_of_the_future_signs_nothing_now(
+    pki: PKI, device: Device, at: dt.datetime
+) -> None:
+    question, ahead = _question(pki, device), at + dt.timedelta(days=30)
+    _delegate(pki, ahead)
+    assert _ask(pki, question, ahead).certificates
+    assert not _ask(pki, question, at).certificates
+
+
+def test_what_is_signed_ahead_replaces_answers_of_the_future(
+    pki: PKI, device: Device, at: dt.datetime
+) -> None:
+    minute = dt.timedelta(minutes=1)
+    signed = ours.sign_ahead(at=at + minute, seconds=60)
+    assert signed
+    assert ours.sign_ahead(at=at, seconds=60) == signed
+
+
+def test_what_was_revoked_in_the_future_is_revoked_now(
+    pki: PKI, device: Device, at: dt.datetime
+) -> None:
+    revoke(
+        actor="alice",
+        certificate=device.certificate,
+        reason="superseded",
+        at=at + dt.timedelta(days=30),
+    )
+    answer = _ask(pki, _question(pki, device), at)
+    assert answer.certificate_status is ocsp.OCSPCertStatus.REVOKED
+    assert answer.revocation_time_utc == at
+
+
 def test_an_answer_that_still_holds_is_not_signed_again_after_a_change(
     pki: PKI, device: Device, at: dt.datetime
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 
 from pki.models import Certificate, CertificateProfile
 from tests import certs
@@ -30,6 +31,38 @@ def test_person_unless_said_otherwise(pki, alice, tmp_path, capsys):
 def test_profile(pki, alice, tmp_path, capsys):
     _issue(tmp_path, capsys, "--profile", "mail")
     assert alice.certificates.get().profile == "mail"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_file_is_left_of_a_certificate_that_was_not_committed(
+    pki, alice, tmp_path, capsys, monkeypatch
+):
+    """A database that goes away at the last moment."""
+
+    def fail():
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(connection, "_commit", fail)
+    with pytest.raises(OperationalError):
+        _issue(tmp_path, capsys)
+    monkeypatch.undo()
+    assert not alice.certificates.exists()
+    assert not list(tmp_path.iterdir())
+
+    said = _issue(tmp_path, capsys)
+    [file] = tmp_path.iterdir()
+    assert file.name == "alice.pem"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert str(file) in said
+    assert alice.certificates.get()
+
+
+def test_file_that_is_there_is_left_alone(pki, alice, tmp_path, capsys):
+    (tmp_path / "alice.pem").write_text("mine")
+    with pytest.raises(CommandError, match="exists already"):
+        _issue(tmp_path, capsys)
+    assert (tmp_path / "alice.pem").read_text() == "mine"
+    assert not alice.certificates.exists()
 
 
 def test_what_the_request_does_not_get_is_a_note(pki, alice, tmp_path, capsys):

@@ -303,12 +303,13 @@ def test_certificate_that_a_person_signs_in_with(pki: PKI, at: dt.datetime, alic
     assert adopted.key is None
 
 
+@pytest.mark.parametrize("reason", ["keyCompromise", "cACompromise"])
 def test_key_that_was_compromised(
-    pki: PKI, at: dt.datetime, above: tuple[certs.Authority, ...]
+    pki: PKI, at: dt.datetime, above: tuple[certs.Authority, ...], reason: str
 ) -> None:
     leaf = site(above[2])
     row = bring_in(with_chain(leaf), at)
-    revocation.revoke(actor="admin", certificate=row, reason="keyCompromise", at=at)
+    revocation.revoke(actor="admin", certificate=row, reason=reason, at=at)
     with pytest.raises(KeyReuseError, match="lost or stolen"):
         bring_in(with_chain(site(above[2], key=leaf.key)), at)
 

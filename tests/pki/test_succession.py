@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from django.db import transaction
 
 from pki import audit, authorities, crl, outside, succession, truststore
-from pki.errors import AuthorityError, KeyReuseError, PKIError, ProfileError, StateError
+from pki.errors import (
+    AuthorityError,
+    CertificateRevokedError,
+    KeyReuseError,
+    PKIError,
+    ProfileError,
+    StateError,
+)
+from pki.identity import identify
 from pki.models import AuditEntry, Certificate, CertificateAuthority
+from pki.revocation import revoke
 from tests import certs
 from tests.factories import PKI, make_device, make_server_certificate
+from tests.locks import held_up, needs_row_locks
 from tests.openssl import openssl
 
 DAY = dt.timedelta(days=1)
@@ -90,6 +102,32 @@ def test_renewed_root_is_an_anchor_where_it_was(pki: PKI, at: dt.datetime) -> No
     assert not other.anchors.exists()
 
 
+@pytest.mark.parametrize("follow", [_renew, _roll_over])
+def test_dates_of_an_anchor_hold_for_the_next_one(
+    pki: PKI, at: dt.datetime, follow: Callable[..., object]
+) -> None:
+    dates = {"trusted_from": at - 2 * DAY, "trusted_until": at + DAY}
+    truststore.date_anchor(actor="admin", anchor=pki.truststore.anchors.get(), **dates, at=at)
+    follow(pki.root, at)
+    assert list(pki.truststore.anchors.values("trusted_from", "trusted_until")) == [dates, dates]
+
+
+@pytest.mark.parametrize("follow", [_renew, _roll_over])
+def test_root_that_is_trusted_no_more_is_not_trusted_again(
+    pki: PKI, at: dt.datetime, follow: Callable[..., object]
+) -> None:
+    truststore.date_anchor(
+        actor="admin",
+        anchor=pki.truststore.anchors.get(),
+        trusted_from=None,
+        trusted_until=at,
+        at=at,
+    )
+    follow(pki.root, at)
+    assert pki.truststore.anchors.count() == 1
+    assert not truststore.snapshot(pki.truststore, at).anchors
+
+
 def test_renewed_issuing_ca_still_lets_people_in(pki: PKI, people, at: dt.datetime) -> None:
     device = make_device(people.alice, pki.issuing)
     _renew(pki.issuing, at)
@@ -135,12 +173,44 @@ def test_renew_what_is_kept_elsewhere(db: None, at: dt.datetime) -> None:
         _roll_over(ours, at)
 
 
-def test_renew_of_a_key_that_was_lost(pki: PKI, at: dt.datetime) -> None:
-    Certificate.objects.filter(pk=pki.issuing.certificate_id).update(
-        revoked_at=at, revocation_reason="keyCompromise"
-    )
+@pytest.mark.parametrize("reason", ["keyCompromise", "cACompromise"])
+def test_renew_of_a_key_that_was_lost(pki: PKI, at: dt.datetime, reason: str) -> None:
+    """Under the certificate before, which is revoked, or under any earlier one with that key."""
+    before = pki.issuing.certificate
+    _renew(pki.issuing, at)
+    revoke(actor="admin", certificate=before, reason=reason, at=at)
     with pytest.raises(KeyReuseError):
         _renew(pki.issuing, at)
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("superseded", "has a new key"),
+        ("cACompromise", "has a new key"),
+        ("certificateHold", "Release it first"),
+    ],
+)
+def test_renewal_does_not_undo_a_revocation(
+    pki: PKI, people, at: dt.datetime, reason: str, sentence: str
+) -> None:
+    device = make_device(people.alice, pki.issuing)
+    assert identify(chain=device.chain, at=at).username == "alice"
+    revoke(actor="admin", certificate=pki.issuing.certificate, reason=reason, at=at)
+    with pytest.raises(AuthorityError, match=sentence):
+        _renew(pki.issuing, at)
+    with pytest.raises(CertificateRevokedError):
+        identify(chain=device.chain, at=at)
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_renewal_begun_during_a_revocation_is_refused(pki: PKI, at: dt.datetime) -> None:
+    with transaction.atomic():
+        revoke(actor="admin", certificate=pki.issuing.certificate, reason="superseded", at=at)
+        renewing = held_up(lambda: _renew(pki.issuing, at))
+    with pytest.raises(AuthorityError, match="has a new key"):
+        renewing.result(30)
 
 
 # --- Roll over ------------------------------------------------------------------------------
@@ -182,6 +252,17 @@ def test_roll_over_of_a_root(pki: PKI, at: dt.datetime) -> None:
     with pytest.raises(AuthorityError, match="is retired"):
         authorities.create_authority(actor="admin", name="Late", parent=pki.root, at=at)
     assert authorities.create_authority(actor="admin", name="Next", parent=successor, at=at)
+
+
+def test_successor_of_a_revoked_ca_lets_in_its_own_people_alone(
+    pki: PKI, people, at: dt.datetime
+) -> None:
+    before = make_device(people.alice, pki.issuing)
+    revoke(actor="admin", certificate=pki.issuing.certificate, reason="cACompromise", at=at)
+    after = make_device(people.bob, _roll_over(pki.issuing, at))
+    assert identify(chain=after.chain, at=at).username == "bob"
+    with pytest.raises(CertificateRevokedError):
+        identify(chain=before.chain, at=at)
 
 
 def test_roll_over_twice(pki: PKI, at: dt.datetime) -> None:

@@ -357,3 +357,17 @@ def test_readyz_names_the_part_and_tells_the_reason_to_the_log_alone(
 def test_readyz_fails_once_a_crl_is_stale(pki, at):
     pki.issuing.crls.update(next_update=at)
     assert Visitor().get("/readyz").json()["parts"]["crl"] == "failing"
+
+
+def test_readyz_fails_once_the_crl_of_any_ca_with_a_key_here_is_stale(pki, at):
+    """A `required` endpoint judges the whole path, roots included."""
+    pki.root.crls.update(next_update=at)
+    assert Visitor().get("/readyz").json()["parts"]["crl"] == "failing"
+    Certificate.objects.filter(pk=pki.root.certificate_id).update(not_after=at - dt.timedelta(1))
+    assert Visitor().get("/readyz").json()["parts"]["crl"] == "ok"
+
+
+def test_readyz_fails_while_a_crl_is_of_the_future(pki, at):
+    year = dt.timedelta(days=365)
+    pki.issuing.crls.update(this_update=at + year, next_update=at + year + dt.timedelta(7))
+    assert Visitor().get("/readyz").json()["parts"]["crl"] == "failing"

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +51,7 @@ class Command(VerbCommand):
         generated = None
         if format is not Format.PEM and password is None:
             password = generated = handout.make_password()
-        with transaction.atomic():
+        with written_aside(out) as write, transaction.atomic():
             if options["create_user"]:
                 user = self._person(options["username"], options["name"], actor=actor)
             else:
@@ -64,7 +68,7 @@ class Command(VerbCommand):
                 profile=options["profile"],
                 at=now,
             )
-            write_private(out, enrolled.handout.content)
+            write(enrolled.handout.content)
         certificate = enrolled.certificate
         self.stdout.write(
             f"{out}: serial {certificate.serial}, SHA-256 {certificate.fingerprint}, "
@@ -85,6 +89,18 @@ class Command(VerbCommand):
         for sentence in people.recognised_by(made):
             self.stderr.write(f"note: {sentence}")
         return made
+
+
+@contextmanager
+def written_aside(out: str) -> Iterator[Callable[[bytes], None]]:
+    """What is written lies beside its place until the commit; without one, nothing is left of it."""
+    part = Path(f"{out}.{secrets.token_hex(4)}.part")
+    try:
+        yield partial(write_private, str(part))
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.rename(out)
 
 
 def _format_of(out: str) -> str:

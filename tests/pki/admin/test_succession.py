@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from pki import authorities, outside, succession
 from pki.models import AuthorityRequest, CertificateAuthority
+from pki.revocation import revoke
 from tests import certs
 from tests.pki.admin.conftest import text_of
 
@@ -26,6 +27,18 @@ def test_renew(console, pki):
 
     assert response.url == page(pki.issuing)
     assert CertificateAuthority.objects.get(pk=pki.issuing.pk).certificate.sha256 != before
+
+
+def test_revoked_ca_is_not_renewed(console, pki, at):
+    other = authorities.create_authority(actor="admin", name="Other", parent=pki.root, at=at)
+    assert page(other, "renew") in text_of(console.get(page(other)))
+    before = revoke(actor="admin", certificate=other.certificate, reason="certificateHold", at=at)
+    shown = text_of(console.get(page(other)))
+    assert page(other, "renew") not in shown
+    assert page(other, "roll-over") in shown
+    console.post(page(other, "renew"), {"days": "30"})
+    other.refresh_from_db()
+    assert other.certificate == before
 
 
 def test_roll_over_proposes_the_next_name(console, pki):
