@@ -91,28 +91,40 @@ class Watch:
     """What has happened to certificates since one last looked; each thing once.
 
     Signals stay in their process, so it is the rows that are asked: for what was revoked or expired
-    meanwhile, and for what is or was on hold.
+    meanwhile, and for what may be good again. What is so for good is forgotten.
     """
 
     def __init__(self, *, at: dt.datetime) -> None:
         self._begun = self._since = at
-        self._known: dict[str, str] = {}  # SHA-256 → state, where it is not good
-        self._serials: set[str] = set()  # of those
+        self._known: dict[str, str] = {}  # SHA-256 → state, of those last found not good
+        self._serials: set[str] = set()  # of those of them that may be good again
         self._is_first = True
 
     def look(self, *, at: dt.datetime, rooms: Collection[int]) -> list[tuple[Wire, int, set[int]]]:
         """The pushes, each with whose certificate it is and in which of these rooms it signed."""
-        found = describe_changed(since=self._since - OVERLAP, at=at, also=self._serials)
-        news = [f for f in found if self._known.get(f.sha256, "good") != f.state]
+        since = self._since - OVERLAP
+        found = describe_changed(since=since, at=at, also=self._serials)
+        news = [facts for facts in found if self._is_news(facts, since=since, at=at)]
         bad = [facts for facts in found if facts.state != "good"]
         self._known = {facts.sha256: facts.state for facts in bad}
-        self._serials = {facts.serial for facts in bad}
+        self._serials = {facts.serial for facts in bad if _may_be_good_again(facts)}
         self._since = at
         if self._is_first:  # what was so before anybody here could have been told otherwise
             news = [facts for facts in news if _changed_at(facts, at) > self._begun]
             self._is_first = False
         signed = _rooms_signed(news, rooms)
         return [(_push(f, at), f.owner_id, signed[f.serial, f.owner_id]) for f in news]
+
+    def _is_news(self, facts: CertificateFacts, *, since: dt.datetime, at: dt.datetime) -> bool:
+        """It stands otherwise than before. What was revoked long ago and expires now does not."""
+        if facts.sha256 in self._known or _may_be_good_again(facts):
+            return self._known.get(facts.sha256, "good") != facts.state
+        return facts.state != "good" and _changed_at(facts, at) > since
+
+
+def _may_be_good_again(facts: CertificateFacts) -> bool:
+    """A hold ends, that of a CA above too, and a validity begins."""
+    return facts.is_held or facts.state == "not_yet_valid"
 
 
 def _changed_at(facts: CertificateFacts, at: dt.datetime) -> dt.datetime:

@@ -3,7 +3,8 @@
 What always holds:
   1. the file is there whole or not at all, and its owner alone may read it;
   2. nothing is taken out without an entry in the audit trail;
-  3. each line is JSON as the socket has it (docs/protocol.md), so it can be read without this program.
+  3. what was deleted or expired while it was written is not in it;
+  4. each line is JSON as the socket has it (docs/protocol.md), so it can be read without this program.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,16 @@ from django.db.models import Q, QuerySet
 from chat import attachments, files
 from chat.errors import BadRequestError, UnavailableError
 from chat.log import person
-from chat.models import Attachment, Event, Membership, Report, Room
+from chat.models import Attachment, Event, Membership, Message, Report, Room
 from chat.protocol import Wire, moment
+from chat.querysets import MessageQuerySet
 from pki import audit
 from pki.identity import describe
 
 Progress = Callable[[int, int], None]  # pieces done, pieces in all
 
 CHUNK = 500
+TRIES = 3  # where messages go meanwhile
 LONGEST_NAME = 200  # bytes
 RESERVED = re.compile(r'[<>:"|?*]')  # on Windows
 EARLIEST_IN_ZIP = (1980, 1, 1, 0, 0, 0)
@@ -64,17 +68,21 @@ def export_room(
 ) -> Exported:
     """Write all of a room into a new file: its log, members, certificates and files.
 
-    Refuses a file that exists (BadRequestError) and one that cannot be written (UnavailableError).
-    `progress` is called now and then and may raise to stop; then nothing is left behind.
+    Refuses a file that exists (BadRequestError), one that cannot be written, and messages that are
+    deleted or expire again and again meanwhile (UnavailableError). `progress` is called now and
+    then and may raise to stop; then nothing is left behind.
     """
     events = Event.objects.in_room(room.pk).filter(seq__lte=room.last_seq).order_by("seq")
     attached = Attachment.objects.filter(room=room, message__isnull=False)
-    with _archive(out, at=at) as archive:
+
+    def write(archive: Archive) -> Exported:
         archive.write("room.json", [_room(room)])
         archive.write("members.jsonl", map(_place, _places(room=room)))
-        done = _write_log(archive, events, attached, at=at, progress=progress)
-        _record(actor, "room.exported", f"room:{room.slug}", done, at=at)
-    return done
+        return _write_log(archive, events, attached, at=at, progress=progress)
+
+    said = Message.objects.filter(room=room)
+    record = partial(_record, actor, "room.exported", f"room:{room.slug}", at=at)
+    return _export(out, write, record, said=said, at=at)
 
 
 def export_person(
@@ -88,15 +96,42 @@ def export_person(
     done_or_suffered = Q(by=subject.pk) | Q(about=subject.pk)
     events = Event.objects.filter(done_or_suffered).select_related("room", "by")
     attached = Attachment.objects.filter(uploader=subject.pk, message__isnull=False)
-    with _archive(out, at=at) as archive:
+
+    def write(archive: Archive) -> Exported:
         archive.write("person.json", [_person(subject)])
         archive.write("rooms.jsonl", map(_membership, _places(user=subject.pk)))
         archive.write("reports.jsonl", map(_report, Report.objects.filter(by=subject.pk)))
-        done = _write_log(
+        return _write_log(
             archive, events.order_by("room_id", "seq"), attached, at=at, progress=progress
         )
-        _record(actor, "person.exported", subject.get_username(), done, at=at)
-    return done
+
+    said = Message.objects.filter(author=subject.pk)
+    record = partial(_record, actor, "person.exported", subject.get_username(), at=at)
+    return _export(out, write, record, said=said, at=at)
+
+
+class _OutdatedError(Exception):
+    """A message has gone of which the archive may hold the words or files."""
+
+
+def _export(
+    out: Path,
+    write: Callable[[Archive], Exported],
+    record: Callable[[Exported], None],
+    *,
+    said: MessageQuerySet,
+    at: dt.datetime,
+) -> Exported:
+    """Write the archive and record it; begin anew where messages of it go meanwhile."""
+    for _ in range(TRIES):
+        with suppress(_OutdatedError), _archive(out, at=at) as archive:
+            before = said.gone().count()
+            done = write(archive)
+            if said.gone().count() != before:
+                raise _OutdatedError
+            record(done)
+            return done
+    raise UnavailableError("Messages keep being deleted or expiring meanwhile. Export it later.")
 
 
 # --- What goes in ---------------------------------------------------------------------------

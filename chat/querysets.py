@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import Q, TextField
@@ -12,8 +12,15 @@ if TYPE_CHECKING:
     from chat.models import Event, Message, Room  # noqa: F401 (querysets come before models)
 
 
+class Bytes(Length):
+    """How long a JSON text is. On SQLite Django writes it in ASCII: there characters are bytes."""
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, function="OCTET_LENGTH", **context)
+
+
 FRAME = 300  # bytes of an event besides its `data`, about
-WEIGHT = Length(Cast("data", TextField())) + FRAME
+WEIGHT = Bytes(Cast("data", TextField())) + FRAME
 
 
 class RoomQuerySet(models.QuerySet["Room"]):
@@ -51,6 +58,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def there(self) -> MessageQuerySet:
         """Those that still say something."""
         return self.filter(deleted_at=None, expired_at=None)
+
+    def gone(self) -> MessageQuerySet:
+        """The others; none of them ever comes back."""
+        return self.exclude(deleted_at=None, expired_at=None)
 
     def in_rooms_of(self, user_id: int) -> MessageQuerySet:
         return self.filter(room__memberships__user_id=user_id)

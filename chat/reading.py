@@ -1,4 +1,8 @@
-"""What people read, and how far they have read it. Nothing here writes the log."""
+"""What people read, and how far they have read it. Nothing here writes the log.
+
+What always holds: nobody reads past the newest number of the query that found them in the room, so
+whoever is put out meanwhile gets nothing that came after it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from chat import fanout
-from chat.errors import NotAllowedError
+from chat.errors import NotAllowedError, NotFoundError
 from chat.models import Event, Membership, Message, Room
 from chat.permissions import may_post
 from chat.places import message_in, own, refusals
@@ -32,15 +36,14 @@ def sync(*, actor: Identity, rooms: Mapping[str, int], limit: int = PAGE) -> Wir
     """
     own_rooms = Room.objects.of_member(actor.user_id).filter(slug__in=rooms)
     mine = {found.slug: found for found in own_rooms}
-    errors = refusals(actor=actor, rooms=rooms.keys() - mine.keys())
+    errors = refusals(actor=actor, rooms=[slug for slug in rooms if slug not in mine])
     if errors and not mine:
         raise next(iter(errors.values()))
     answer: Wire = {}
     space = Space()
     for slug in filter(mine.__contains__, rooms):
         events = _page(mine[slug], rooms[slug], limit=min(limit, PAGE), space=space)
-        last = events[-1].seq if events else rooms[slug]
-        head = max(mine[slug].last_seq, last if events else 0)
+        last, head = events[-1].seq if events else rooms[slug], mine[slug].last_seq
         answer[slug] = {"events": [e.wire for e in events], "more": last < head, "head": head}
     refused = {slug: {"error": {"code": e.code, "detail": str(e)}} for slug, e in errors.items()}
     return {"rooms": answer | refused}
@@ -52,7 +55,7 @@ def history(*, actor: Identity, room: str, before: int, limit: int) -> Wire:
     `later` is what became of their messages after that, in order, and the answers under them.
     """
     found = own(actor=actor, room=room).room
-    page = Space().fill(Event.objects.in_room(found.pk).before(before), limit=min(limit, PAGE))
+    page = Space().fill(_log(found).before(before), limit=min(limit, PAGE))
     edits = _last_edits(found, page)
     events = _fitting(page, edits)
     # Numbers have no holes, so before any but the first there is one.
@@ -68,8 +71,10 @@ def thread(*, actor: Identity, room: str, message: str) -> Wire:
     """
     found = own(actor=actor, room=room).room
     asked = message_in(found, message)
+    if asked.seq > found.last_seq:
+        raise NotFoundError("The message is not in this room.")
     root = asked.thread_id or asked.pk
-    replies = Message.objects.filter(thread_id=root).order_by()
+    replies = Message.objects.filter(thread_id=root, seq__lte=found.last_seq).order_by()
     under = Event.objects.with_all().filter(pk__in=replies.values("event_id"))
     begun = Event.objects.in_room(found.pk).get(pk=root)
     page = [begun, *Space().fill(under.order_by("-seq"), limit=PAGE)]
@@ -84,7 +89,7 @@ def pins(*, actor: Identity, room: str) -> Wire:
     `more` says that the answer was full before the oldest.
     """
     found = own(actor=actor, room=room).room
-    pinned = found.messages.filter(pinned_at__isnull=False).order_by()
+    pinned = found.messages.filter(pinned_at__isnull=False, seq__lte=found.last_seq).order_by()
     posted = Event.objects.with_all().filter(pk__in=pinned.values("event_id"))
     page = Space().fill(posted.order_by("-seq"), limit=PAGE)
     edits = _last_edits(found, page)
@@ -119,10 +124,15 @@ def show_typing(*, actor: Identity, room: str) -> None:
     fanout.announce(fanout.News(notes=(note,)))
 
 
+def _log(room: Room) -> EventQuerySet:
+    """The room's events up to the newest of when it was looked up."""
+    return Event.objects.in_room(room.pk).filter(seq__lte=room.last_seq)
+
+
 def _page(room: Room, seq: int, *, limit: int, space: Space) -> list[Event]:
     if seq >= room.last_seq:
         return []
-    return space.fill(Event.objects.in_room(room.pk).after(seq), limit=limit)
+    return space.fill(_log(room).after(seq), limit=limit)
 
 
 class Edit(NamedTuple):
@@ -140,7 +150,9 @@ def _posted(events: list[Event]) -> list[uuid.UUID]:
 def _last_edits(room: Room, events: list[Event]) -> Edits:
     """The last edit of each of these messages that says something and has one: what it says now."""
     there = [event.pk for event in events if "body" in event.data]
-    edits = Event.objects.filter(message__in=there, type=Event.Type.MESSAGE_EDITED)
+    edits = Event.objects.filter(
+        message__in=there, type=Event.Type.MESSAGE_EDITED, seq__lte=room.last_seq
+    )
     newest = edits.order_by().values("message").annotate(last=Max("seq")).values("last")
     last = Event.objects.in_room(room.pk).filter(seq__in=newest).order_by("seq")
     rows = last.values_list("message_id", "seq", WEIGHT)
@@ -165,7 +177,7 @@ def _shown(room: Room, events: list[Event], edits: Edits, *, after: int = 0) -> 
     """
     messages = _posted(events)
     last = {edits[m].seq: edits[m].weight for m in messages if m in edits and edits[m].seq > after}
-    numbers = _numbers_about(messages, after=after, answers=bool(after))
+    numbers = _numbers_about(messages, after=after, upto=room.last_seq, answers=bool(after))
     known = Event.objects.in_room(room.pk)
     rest = known.filter(seq__in=[n for n in numbers if n not in last]).order_by("-seq")
     later = list(known.filter(seq__in=last)) if last else []
@@ -177,11 +189,12 @@ def _shown(room: Room, events: list[Event], edits: Edits, *, after: int = 0) -> 
     }
 
 
-def _numbers_about(messages: list[uuid.UUID], *, after: int, answers: bool) -> list[int]:
+def _numbers_about(messages: list[uuid.UUID], *, after: int, upto: int, answers: bool) -> list[int]:
     """The newest numbers that are about these messages, or of answers under them."""
-    asked: list[Any] = [Event.objects.filter(message_id__in=messages, seq__gt=after)]
+    between = {"seq__gt": after, "seq__lte": upto}
+    asked: list[Any] = [Event.objects.filter(message_id__in=messages, **between)]
     if answers:
-        asked.append(Message.objects.filter(thread_id__in=messages, seq__gt=after))
+        asked.append(Message.objects.filter(thread_id__in=messages, **between))
     found = [rows.order_by("-seq").values_list("seq", flat=True)[:EVENTS] for rows in asked]
     return sorted({number for rows in found for number in rows}, reverse=True)[:EVENTS]
 

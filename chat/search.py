@@ -15,7 +15,7 @@ import datetime as dt
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from django.db import connection
 from django.db.models import BooleanField, Exists, Func, OuterRef, Q, Value
@@ -174,7 +174,7 @@ def _for_postgresql(term: Term) -> str:
 
 def _hits(found: Sequence[Message], wanted: Query, *, actor: Identity) -> list[Wire]:
     names = {place.slug: place.name for place in standings([actor.user_id])} if found else {}
-    edits = _edits(message.pk for message in found if message.edited_at)
+    edits = _edits(found)
     return [
         {
             "event": _present(message.event, edits.get(message.pk)),
@@ -187,10 +187,13 @@ def _hits(found: Sequence[Message], wanted: Query, *, actor: Identity) -> list[W
     ]
 
 
-def _edits(messages: Iterable[object]) -> dict[object, Event]:
-    """The last edit of each of these messages."""
-    edited = Event.objects.filter(message__in=list(messages), type=Event.Type.MESSAGE_EDITED)
-    return {event.message_id: event for event in edited.order_by("seq")}
+def _edits(found: Sequence[Message]) -> dict[object, Event]:
+    """The last edit of each of these messages, up to its room's newest event of when it was found:
+    who found it may have been put out since."""
+    heads: dict[object, int] = {m.pk: m.event.room.last_seq for m in found if m.edited_at}
+    edited = Event.objects.filter(message__in=list(heads), type=Event.Type.MESSAGE_EDITED)
+    known = (event for event in edited.order_by("seq") if event.seq <= heads[event.message_id])
+    return {event.message_id: event for event in known}
 
 
 def _present(event: Event, edit: Event | None) -> Wire:

@@ -59,7 +59,7 @@ def parse(text: str, *, today: dt.date) -> Query:
     for is_refused, quoted, word in _pieces(text):
         if quoted is None and (named := NAMED.fullmatch(word)):
             found.filter_by(named[1].lower(), named[2], is_refused=is_refused)
-        elif WORD.search(quoted or word):
+        elif WORD.search(folded(quoted or word)):
             found.look_for(Term(quoted or word), is_refused=is_refused, is_quoted=bool(quoted))
     query = found.query()
     if query == Query():

@@ -139,6 +139,7 @@ class CertificateFacts:
     state: str
     revoked_at: dt.datetime | None
     reason: str
+    is_held: bool  # by a hold of itself or of a CA above it, which may end
 
 
 def describe(serials: Collection[str], *, at: dt.datetime) -> list[CertificateFacts]:
@@ -177,7 +178,7 @@ def _described() -> CertificateQuerySet:
 def _facts(certificate: Certificate, at: dt.datetime) -> CertificateFacts:
     owner, authority = certificate.owner, certificate.authority
     assert owner is not None
-    state, revoked_at, reason = _standing(certificate, at)
+    state, revoked_at, reason, is_held = _standing(certificate, at)
     return CertificateFacts(
         serial=certificate.serial,
         sha256=certificate.sha256,
@@ -192,25 +193,31 @@ def _facts(certificate: Certificate, at: dt.datetime) -> CertificateFacts:
         state=state,
         revoked_at=revoked_at,
         reason=reason,
+        is_held=is_held,
     )
 
 
-def _standing(certificate: Certificate, at: dt.datetime) -> tuple[str, dt.datetime | None, str]:
-    """State, since when it is revoked, and why: for the first thing that is wrong with it."""
+def _standing(
+    certificate: Certificate, at: dt.datetime
+) -> tuple[str, dt.datetime | None, str, bool]:
+    """State, since when it is revoked, why, and whether that is a hold: for the first thing that is
+    wrong with it."""
     if certificate.revoked_at is not None:
         is_held = certificate.revocation_reason == RevocationReason.HOLD
         state = "held" if is_held else "revoked"
-        return state, certificate.revoked_at, certificate.revocation_reason
+        return state, certificate.revoked_at, certificate.revocation_reason, is_held
     authority = certificate.authority
     while authority is not None:
-        if authority.certificate.revoked_at is not None:
-            return "revoked", authority.certificate.revoked_at, "authority"
+        above = authority.certificate
+        if above.revoked_at is not None:
+            is_held = above.revocation_reason == RevocationReason.HOLD
+            return "revoked", above.revoked_at, "authority", is_held
         authority = authority.parent
     states = {
         Certificate.Status.EXPIRED: "expired",
         Certificate.Status.NOT_YET_VALID: "not_yet_valid",
     }
-    return states.get(certificate.status_at(at), "good"), None, ""
+    return states.get(certificate.status_at(at), "good"), None, "", False
 
 
 def _certificate(digest: str) -> Certificate | None:

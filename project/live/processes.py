@@ -36,15 +36,16 @@ def bury_dead() -> int:
     if not dead.exists():
         return 0
     with transaction.atomic():
-        return _take_away(dead)
+        return _take_away(dead, past=_lock_past())
 
 
 def leave(process_id: UUID, counters: dict[str, int]) -> None:
     """Take away the row of a process that ends in order, with its last counts."""
     with transaction.atomic():
+        past = _lock_past()  # before its own row, as `bury_dead` does
         mine = Process.objects.filter(pk=process_id)
         mine.update(counters=counters)
-        _take_away(mine)
+        _take_away(mine, past=past)
 
 
 def counted() -> Counts:
@@ -76,9 +77,12 @@ def served_by_all() -> set[str] | None:
     return set.intersection(*names) if names else None
 
 
-def _take_away(processes: QuerySet[Process]) -> int:
+def _lock_past() -> PastCounters:
     PastCounters.objects.get_or_create(pk=PAST)
-    past = PastCounters.objects.select_for_update().get(pk=PAST)
+    return PastCounters.objects.select_for_update().get(pk=PAST)
+
+
+def _take_away(processes: QuerySet[Process], *, past: PastCounters) -> int:
     gone = list(processes.select_for_update().order_by("pk"))
     if gone:
         sums: Counts = Counter(past.counters)

@@ -164,6 +164,19 @@ class TestPush:
 
 @pytest.mark.django_db
 class TestWatch:
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """The serial numbers of what was loaded, look by look."""
+        found, real = [], certificates.describe_changed
+
+        def described(**asked):
+            facts = real(**asked)
+            found.append({one.serial for one in facts})
+            return facts
+
+        monkeypatch.setattr(certificates, "describe_changed", described)
+        return found
+
     def look(self, watch, at, room):
         return [frame["state"] for frame, _, _ in watch.look(at=at, rooms={room})]
 
@@ -196,6 +209,59 @@ class TestWatch:
             revoke(cast.bob, reason=reason, at=moment)
             told += self.look(watch, moment, 1)
         assert told == ["held", "revoked"]
+
+    def test_what_was_revoked_for_good_is_asked_about_no_more(self, cast, den, at, asked):
+        watch = certificates.Watch(at=at)
+        revoke(cast.bob, at=at)
+        watch.look(at=at, rooms={1})
+        revoke(cast.charlie, reason="certificateHold", at=at)
+        watch.look(at=at + dt.timedelta(seconds=59), rooms={1})
+        assert asked.pop() == {cast.bob.serial, cast.charlie.serial}
+        for minutes in (2, 3):
+            watch.look(at=at + dt.timedelta(minutes=minutes), rooms={1})
+        assert asked.pop() == {cast.charlie.serial}
+
+    def test_what_has_expired_is_asked_about_no_more(self, cast, den, asked):
+        end = Certificate.objects.get(pk=cast.bob.certificate_id).not_after
+        watch = certificates.Watch(at=end - dt.timedelta(seconds=1))
+        for minutes in (1, 2, 3):
+            watch.look(at=end + dt.timedelta(minutes=minutes), rooms={1})
+        assert asked[0] >= {cast.bob.serial}
+        assert asked[-1] == set()
+
+    def test_end_of_what_was_revoked_before_is_no_news(self, cast, den, at):
+        watch = certificates.Watch(at=at)
+        moment = at + dt.timedelta(seconds=1)
+        told = self.look(watch, at, 1)
+        revoke(cast.bob, at=moment)
+        for later in (moment, moment + dt.timedelta(hours=1)):
+            told += self.look(watch, later, 1)
+        end = cast.bob.not_after
+        others = Certificate.objects.exclude(pk=cast.bob.certificate_id)
+        others.update(not_after=end + dt.timedelta(days=9))
+        for seconds in (-1, 1, 30):
+            told += self.look(watch, end + dt.timedelta(seconds=seconds), 1)
+        assert told == ["revoked"]
+
+    def test_what_a_revoked_ca_issued_is_asked_about_no_more(self, cast, den, pki, at, asked):
+        watch = certificates.Watch(at=at)
+        authority = Certificate.objects.filter(pk=pki.issuing.certificate_id)
+        authority.update(revoked_at=at, revocation_reason="cACompromise")
+        for minutes in (0, 2, 3):
+            watch.look(at=at + dt.timedelta(minutes=minutes), rooms={1})
+        assert asked[0] >= {cast.bob.serial}
+        assert asked[-1] == set()
+
+    def test_hold_of_a_ca_and_its_end_are_told(self, cast, den, pki, at):
+        watch = certificates.Watch(at=at)
+        moments = [at + dt.timedelta(hours=n) for n in range(4)]
+        authority = Certificate.objects.filter(pk=pki.issuing.certificate_id)
+        assert self.look(watch, moments[0], 1) == []
+        authority.update(revoked_at=moments[1], revocation_reason="certificateHold")
+        assert set(self.look(watch, moments[1], 1)) == {"revoked"}
+        assert self.look(watch, moments[2], 1) == []
+        authority.update(revoked_at=None, revocation_reason="")
+        assert set(self.look(watch, moments[3], 1)) == {"good"}
 
     def test_expiry_is_told(self, cast, den, at):
         watch = certificates.Watch(at=cast.bob.not_after - dt.timedelta(seconds=1))

@@ -11,7 +11,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from chat import export, files, rooms
+from chat import export, files, messages, retention, rooms
 from chat.errors import BadRequestError, UnavailableError
 from chat.models import Attachment, Event, Room
 from pki.models import AuditEntry, User
@@ -115,6 +115,82 @@ def test_export_is_for_its_owner_alone_and_recorded(cast, den, at, tmp_path):
     entry = AuditEntry.objects.get(action="room.exported")
     assert (entry.actor, entry.target) == ("tests", "room:den")
     assert entry.detail == {"events": 2, "files": 0, "missing": 0}
+
+
+class TestWhatGoesMeanwhile:
+    """Between the writing of its line and the end of the file."""
+
+    @pytest.fixture
+    def export_one(self, cast, den, at, tmp_path):
+        """An export of Bob's words: of the room, or of himself."""
+
+        def export_one(what):
+            out, subject = tmp_path / "out.zip", User.objects.get(username="bob")
+            wanted = {"actor": "tests", "out": out, "at": at, "progress": unwatched}
+            if what == "room":
+                export.export_room(room=Room.objects.get(slug=den), **wanted)
+            else:
+                export.export_person(subject=subject, **wanted)
+            return out
+
+        return export_one
+
+    @pytest.fixture
+    def meanwhile(self, monkeypatch):
+        """Does something each time the lines of the log have been written."""
+
+        def meanwhile(do):
+            real = export._lines
+
+            def lines(*args, **kwargs):
+                yield from real(*args, **kwargs)
+                do()
+
+            monkeypatch.setattr(export, "_lines", lines)
+
+        return meanwhile
+
+    @pytest.mark.parametrize("what", ["room", "person"])
+    def test_deleted_words_and_files_are_not_in_it(
+        self, cast, den, attached, at, export_one, meanwhile, what
+    ):
+        message = str(attached.message_id)
+        about = {"actor": cast.bob, "room": den, "at": at}
+        meanwhile(lambda: messages.delete_message(**about, message=message))
+        out = export_one(what)
+        events = lines(out, "events.jsonl")
+        assert "see file" not in str(events)
+        assert next(e for e in events if e["id"] == message)["data"]["deleted"] is True
+        assert lines(out, "files.jsonl") == []
+        assert AuditEntry.objects.filter(action__endswith=".exported").count() == 1
+
+    @pytest.mark.parametrize("what", ["room", "person"])
+    def test_expired_words_are_not_in_it(self, cast, den, at, export_one, meanwhile, what):
+        post(cast.bob, den, "old words", at=at - dt.timedelta(days=9))
+        Room.objects.update(retention_days=5)
+        meanwhile(lambda: retention.expire_messages(at=at))
+        assert "old words" not in str(lines(export_one(what), "events.jsonl"))
+
+    @pytest.mark.parametrize("what", ["room", "person"])
+    def test_where_it_goes_on_and_on_nothing_is_left(
+        self, cast, den, at, tmp_path, export_one, meanwhile, what
+    ):
+        mine = iter([str(post(cast.bob, den, at=at).event.pk) for _ in range(9)])
+        about = {"actor": cast.bob, "room": den, "at": at}
+        meanwhile(lambda: messages.delete_message(**about, message=next(mine)))
+        with pytest.raises(UnavailableError, match="keep being deleted"):
+            export_one(what)
+        assert list(tmp_path.iterdir()) == []
+        assert not AuditEntry.objects.filter(action__endswith=".exported").exists()
+
+    def test_what_others_delete_elsewhere_does_not_matter(
+        self, cast, den, square, at, export_one, meanwhile
+    ):
+        said = iter([str(post(cast.alice, square, at=at).event.pk) for _ in range(9)])
+        about = {"actor": cast.alice, "room": square, "at": at}
+        meanwhile(lambda: messages.delete_message(**about, message=next(said)))
+        export_one("room")
+        assert len(list(said)) == 8
 
 
 def test_file_that_is_missing_is_counted(den, attached, at, tmp_path):

@@ -6,13 +6,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chat import messages, pins, reactions, reading, rooms
+from chat import members, messages, pins, places, reactions, reading, rooms
 from chat.errors import (
     NotAllowedError,
     NotFoundError,
 )
-from chat.models import Event, Membership
-from tests.chat.verbs import post
+from chat.models import Event, Membership, Message
+from tests.chat.verbs import numbers, post
 
 pytestmark = pytest.mark.django_db
 
@@ -70,6 +70,13 @@ class TestReading:
         assert rooms["nowhere"] == {
             "error": {"code": "not_found", "detail": "There is no such room."}
         }
+
+    def test_sync_of_lost_rooms_alone_fails_as_the_first_of_them_does(self, cast, square):
+        missing = [f"nowhere-{number}" for number in range(8)]
+        with pytest.raises(NotAllowedError, match="Join the room first"):
+            reading.sync(actor=cast.charlie, rooms=dict.fromkeys([square, *missing], 0))
+        with pytest.raises(NotFoundError, match="no such room"):
+            reading.sync(actor=cast.charlie, rooms=dict.fromkeys([*missing, square], 0))
 
     def test_sync_of_nothing_is_nothing(self, cast):
         assert reading.sync(actor=cast.charlie, rooms={}) == {"rooms": {}}
@@ -299,3 +306,57 @@ class TestWhatBecameOfMessages:
     def test_thread_of_another_room_is_not_found(self, cast, den, square, posted):
         with pytest.raises(NotFoundError):
             reading.thread(actor=cast.alice, room=square, message=posted[0])
+
+
+class TestWhoIsPutOutMeanwhile:
+    """Between the query that finds Bob in the room and those that read its log."""
+
+    @pytest.fixture
+    def posted(self, cast, den, at):
+        """Number 3, when Bob was there."""
+        return str(post(cast.alice, den, "before", at=at).event.pk)
+
+    @pytest.fixture(autouse=True)
+    def put_out(self, cast, den, posted, at, monkeypatch):
+        """Numbers 4 to 9, of which he gets nothing."""
+        about = {"actor": cast.alice, "room": den, "at": at}
+
+        def meanwhile(found):
+            members.remove(**about, user="bob")
+            messages.edit_message(**about, message=posted, body="after")
+            answer = post(cast.alice, den, "after", thread=posted, at=at)
+            for message in (posted, str(answer.event.pk)):
+                pins.pin_message(**about, message=message)
+            post(cast.alice, den, "after", at=at)
+            assert numbers(den) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+            return found
+
+        monkeypatch.setattr(reading, "own", lambda **asked: meanwhile(places.own(**asked)))
+        monkeypatch.setattr(
+            reading, "refusals", lambda **asked: meanwhile(places.refusals(**asked))
+        )
+
+    def test_sync_ends_where_he_was_there_last(self, cast, den):
+        room = reading.sync(actor=cast.bob, rooms={den: 1})["rooms"][den]
+        assert [event["seq"] for event in room["events"]] == [2, 3]
+        assert (room["more"], room["head"]) == (False, 3)
+
+    @pytest.mark.parametrize(("before", "limit", "seen"), [(99, 9, [1, 2, 3]), (4, 1, [3])])
+    def test_history_too(self, cast, den, before, limit, seen):
+        page = reading.history(actor=cast.bob, room=den, before=before, limit=limit)
+        assert ([event["seq"] for event in page["events"]], page["later"]) == (seen, [])
+
+    def test_thread_too(self, cast, den, posted):
+        page = reading.thread(actor=cast.bob, room=den, message=posted)
+        assert [event["seq"] for event in page["events"]] == [3]
+        assert (page["later"], page["more"]) == ([], False)
+
+    def test_thread_that_begins_afterwards_is_not_found(self, cast, den, posted, monkeypatch):
+        monkeypatch.setattr(reading, "message_in", lambda *_: Message.objects.get(seq=9))
+        with pytest.raises(NotFoundError, match="not in this room"):
+            reading.thread(actor=cast.bob, room=den, message=posted)
+
+    def test_pins_too(self, cast, den):
+        page = reading.pins(actor=cast.bob, room=den)
+        assert [event["seq"] for event in page["events"]] == [3]
+        assert (page["later"], page["more"]) == ([], False)

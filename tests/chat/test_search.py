@@ -155,6 +155,20 @@ class TestWhatIsThere:
         assert hit["event"]["data"]["html"] == "<p>new words</p>"
         assert hit["event"]["data"]["client_id"]
 
+    def test_who_is_put_out_meanwhile_sees_no_later_edit(self, cast, den, at, monkeypatch):
+        (message,) = say(cast.bob, den, "first words", at=at)
+        edit(cast.bob, den, message, "second words", at=at)
+        real = search._edits
+
+        def edited_meanwhile(found):
+            rooms.leave(actor=cast.bob, room=den, at=at)
+            edit(cast.alice, den, message, "words of later", at=at)
+            return real(found)
+
+        monkeypatch.setattr(search, "_edits", edited_meanwhile)
+        (hit,) = search.search(actor=cast.bob, query="words", at=at)["hits"]
+        assert hit["event"]["data"]["html"] == "<p>second words</p>"
+
     @pytest.mark.parametrize("field", ["deleted_at", "expired_at"])
     def test_what_is_gone_is_not_found(self, cast, den, at, find, field):
         (message,) = say(cast.bob, den, "gone plan", at=at)
@@ -384,6 +398,8 @@ def any_query():
 @example(text="-x -y")
 @example(text="²")
 @example(text="\u02b0\u0301")
+@example(text="\u037a")
+@example(text="x -\u037a")
 def test_no_text_is_taken_for_the_syntax_of_the_database(cast, den, at, text):
     """It is found where it was said, if it has a word at all; it never fails."""
     try:

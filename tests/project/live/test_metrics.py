@@ -7,6 +7,7 @@ import ipaddress
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,9 +15,10 @@ from chat.models import Room
 from pki import revocation, server_certificates
 from pki.models import Endpoint, RevocationReason
 from project.live import metrics, processes
-from project.models import Process
+from project.models import PastCounters, Process
 from tests.client import Visitor
 from tests.factories import make_device, make_endpoint
+from tests.locks import held_up, needs_row_locks
 
 
 def scraped() -> dict[tuple[str, ...], float]:
@@ -79,6 +81,19 @@ def test_a_process_that_leaves_hands_over_its_last_counts(pki):
     processes.leave(leaving.pk, {"ocsp\t200": 9})
     processes.leave(leaving.pk, {"ocsp\t200": 9})  # gone already: nothing is added twice
     assert scraped()["signet_ocsp_answers_total", "200"] == 9
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_leaves_and_one_that_buries_it_lock_in_the_same_order():
+    leaving = make_process(seen=11, counters={"ocsp\t200": 1})
+    PastCounters.objects.create(pk=processes.PAST)
+    with transaction.atomic():
+        PastCounters.objects.select_for_update().get()
+        left = held_up(lambda: processes.leave(leaving.pk, {"ocsp\t200": 9}))
+        assert processes.bury_dead() == 1
+    left.result(timeout=30)
+    assert processes.counted()["ocsp\t200"] == 1
 
 
 def test_rows_are_counted_where_they_are(pki, people, at):
