@@ -17,9 +17,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 
-from channels.db import database_sync_to_async
-
-from chat import fanout
+from chat import fanout, lanes
 from chat.connection import Connection, Letters
 from chat.fanout import Leases, News
 from chat.models import Membership
@@ -312,5 +310,4 @@ async def _places(user_ids: set[int]) -> dict[int, set[int]]:
             places[user_id].add(room_id)
         return places
 
-    found: dict[int, set[int]] = await database_sync_to_async(read)()
-    return found
+    return await lanes.HUB.run(read)

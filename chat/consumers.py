@@ -7,12 +7,11 @@ import logging
 from typing import Any
 
 from channels.consumer import get_handler_name
-from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import timezone
 
-from chat import hub, log, protocol, rooms
+from chat import hub, lanes, log, protocol, rooms
 from chat.connection import Connection
 from chat.denial import deny
 from chat.dispatch import perform
@@ -42,7 +41,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         # Channels would look for stale database connections in a thread before every event;
-        # database_sync_to_async does so wherever one is used.
+        # a lane does so wherever one is used.
         await getattr(self, get_handler_name(message))(message)
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
@@ -94,7 +93,7 @@ class ChatConsumer(SocketConsumer):
         now = self.hub.clock()
         self.session = Session(codec=codec, limits=self.limits, pace=connection.pace, now=now)
         try:
-            identity, rooms, epoch = await database_sync_to_async(_open)(connection.identity)
+            identity, rooms, epoch = await lanes.READING.run(_open, connection.identity)
         except IdentityError as error:
             await self.end(error)
         except Exception:
@@ -136,9 +135,8 @@ class ChatConsumer(SocketConsumer):
 
     async def perform(self, connection: Connection, request: Request) -> None:
         try:
-            result = await database_sync_to_async(_perform)(
-                connection.identity, request, connection.key
-            )
+            lane = lanes.lane_of(request)
+            result = await lane.run(_perform, connection.identity, request, connection.key)
         except IdentityError as error:
             await self.end(error)
             return

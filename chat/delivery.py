@@ -13,13 +13,14 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
-from channels.db import database_sync_to_async
-
+from chat import lanes
 from chat.connection import Connection, Letters
 from chat.models import Event
 from chat.standing import Standing
 
 BATCH = 200  # events read at once
+LOOK = 0.05  # seconds between two looks whether a room that never rests is far enough
+TAKING_BACK = (Event.Type.MESSAGE_DELETED, Event.Type.MESSAGES_EXPIRED)
 
 
 class RoomFeed:
@@ -30,6 +31,7 @@ class RoomFeed:
         self.slug = slug
         self.head = head  # everybody here has been sent everything up to this number
         self.wanted = head
+        self.sent = head  # the same as `head`, once all pushes of a round are out
         self.connections: set[Connection] = set()
         self.fresh: dict[int, Event] = {}  # events that were announced within this process
         self.pumping: asyncio.Task[None] | None = None
@@ -55,9 +57,13 @@ class Delivery:
     def __init__(self, host: Host) -> None:
         self._host = host
         self.rooms: dict[int, RoomFeed] = {}
+        self._heard: dict[int, int] = {}  # room of nobody here → the newest number heard of
 
     def subscribe(self, connection: Connection, standing: Standing, *, position: int) -> None:
-        """Send what is written after `position` from now on."""
+        """Send what is written after `position` from now on.
+
+        Also what was heard of between the reading of `standing` and now.
+        """
         feed = self.rooms.get(standing.room_id)
         if feed is None:
             feed = RoomFeed(standing.room_id, standing.slug, position)
@@ -65,8 +71,10 @@ class Delivery:
         connection.positions[standing.room_id] = position
         connection.told[standing.room_id] = standing.terms
         feed.connections.add(connection)
-        newest = max(feed.head, feed.wanted, standing.head)
+        heard = self._heard.pop(standing.room_id, 0)
+        newest = max(feed.head, feed.wanted, standing.head, heard)
         feed.head = min(feed.head, position)
+        feed.sent = min(feed.sent, position)
         self.wake(standing.room_id, newest)
 
     def unsubscribe(self, connection: Connection, room_id: int) -> None:
@@ -77,22 +85,33 @@ class Delivery:
             feed.connections.discard(connection)
             if not feed.connections:
                 del self.rooms[room_id]
+                self._heard[room_id] = max(feed.head, feed.wanted)
 
     def wake(self, room_id: int, seq: int, event: Event | None = None) -> None:
-        """There is an event with this number; a room of nobody here stays asleep."""
+        """There is an event with this number; of a room of nobody here it is only remembered."""
         feed = self.rooms.get(room_id)
-        if feed is None or seq <= feed.head:
+        if feed is None:
+            self._heard[room_id] = max(seq, self._heard.get(room_id, 0))
             return
+        if seq <= feed.head:
+            return
+        if event is None or event.type in TAKING_BACK:
+            feed.fresh.clear()  # words in it may be gone; the log knows
+        if event is not None and seq > feed.wanted:  # what is late may have been taken back before
+            feed.fresh[seq] = event
         feed.wanted = max(feed.wanted, seq)
-        if event is not None:
-            feed.fresh[event.seq] = event
         if feed.pumping is None:
             feed.pumping = self._host.spawn(self._pump(feed))
 
     async def done(self) -> None:
-        """Wait until what is under way is out."""
-        pumps = [feed.pumping for feed in self.rooms.values() if feed.pumping is not None]
-        await asyncio.gather(*pumps, return_exceptions=True)
+        """Wait until what is under way now is out; what comes meanwhile is not waited for."""
+        for feed, wanted in [(feed, feed.wanted) for feed in self.rooms.values()]:
+            while feed.pumping is not None and feed.sent < wanted:
+                await asyncio.wait([feed.pumping], timeout=LOOK)
+
+    def forget(self) -> None:
+        """Nobody is here, and nothing is heard any more."""
+        self._heard.clear()
 
     async def _pump(self, feed: RoomFeed) -> None:
         """Deliver until everything wanted is out."""
@@ -109,9 +128,10 @@ class Delivery:
                 feed.head = events[-1].seq
                 for event in events:
                     await self._deliver(feed, event)
+                feed.sent = feed.head
         finally:
             feed.pumping = None
-            feed.wanted = feed.head
+            feed.wanted = feed.sent = feed.head
             feed.fresh.clear()
 
     async def _deliver(self, feed: RoomFeed, event: Event) -> None:
@@ -135,5 +155,4 @@ async def _events_after(room_id: int, seq: int) -> list[Event]:
     def read() -> list[Event]:
         return list(Event.objects.in_room(room_id).after(seq)[:BATCH])
 
-    events: list[Event] = await database_sync_to_async(read)()
-    return events
+    return await lanes.HUB.run(read)

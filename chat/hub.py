@@ -1,7 +1,7 @@
 """The hub: all connections of one process (of one event loop), and how the log reaches them.
 
 What always holds, besides what delivery.py promises:
-  1. nobody stays whose identity could not be looked at twice in a row;
+  1. nobody stays whose identity could not be looked at twice in a row, or not in time;
   2. news may be lost: every heartbeat reads heads, memberships and identities from the database.
 One slow reader must not hold up the others: a push that would have to wait ends its connection.
 """
@@ -16,9 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from channels.db import database_sync_to_async
-
-from chat import fanout
+from chat import fanout, lanes
 from chat.company import Company
 from chat.connection import Connection, Letters
 from chat.delivery import Delivery
@@ -33,6 +31,7 @@ HEARTBEAT: float = 25  # seconds
 CATCH_UP = 100  # events a connection gets of a room that it comes into late
 INSISTING = 2.0  # seconds until what was cancelled and still runs is cancelled again
 REREADS = 5  # while memberships change faster than they are read
+PATIENCE = 25.0  # seconds until a heartbeat that has not ended counts as failed
 FAILURES = 2  # heartbeats in a row that may fail before everybody is sent away
 
 
@@ -261,14 +260,15 @@ class Hub:
         await self.delivery.done()
 
     async def _tell_heads(self, found: Iterable[Standing]) -> None:
-        heads: dict[int, dict[str, int]] = defaultdict(dict)
+        """Of the rooms that each is still in: a farewell may have come after they were found."""
+        places: dict[int, list[Standing]] = defaultdict(list)
         for standing in found:
-            heads[standing.user_id][standing.slug] = standing.head
-        for user_id, connections in list(self.people.items()):
-            letters = Letters(push("heads", rooms=heads[user_id]))
-            for connection in list(connections):
-                if connection.is_open:
-                    await self.send(connection, letters)
+            places[standing.user_id].append(standing)
+        for connection in self._everybody():
+            if connection.is_open:
+                known = places[connection.identity.user_id]
+                heads = {s.slug: s.head for s in known if s.room_id in connection.positions}
+                await self.send(connection, Letters(push("heads", rooms=heads)))
 
     async def _missed(self) -> None:
         """News may have been missed: look at everything once."""
@@ -279,7 +279,8 @@ class Hub:
         while not fanout.is_cancelled():
             await asyncio.sleep(self.heartbeat)
             try:
-                await self.beat()
+                async with asyncio.timeout(PATIENCE):  # a database may never answer
+                    await self.beat()
                 self._failures = 0
             except Exception:
                 if not fanout.is_cancelled():
@@ -304,6 +305,7 @@ class Hub:
     def _stop(self) -> None:
         fanout.detach(self)
         self.company.stop()
+        self.delivery.forget()
         self._unsettled.clear()
         self._failures = 0
         # Also the task that closed the last connection and runs this: it ends at its next pause.
@@ -373,10 +375,8 @@ def show_presence(*, user_id: int, connection: str, state: str) -> None:
 
 
 async def _standings(user_ids: set[int]) -> list[Standing]:
-    found: list[Standing] = await database_sync_to_async(standings)(user_ids)
-    return found
+    return await lanes.HUB.run(standings, user_ids)
 
 
 async def _with_mentions(found: list[Standing]) -> list[Standing]:
-    counted: list[Standing] = await database_sync_to_async(with_mentions)(found)
-    return counted
+    return await lanes.HUB.run(with_mentions, found)

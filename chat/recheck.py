@@ -7,10 +7,9 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
-from channels.db import database_sync_to_async
 from django.utils import timezone
 
-from chat import fanout
+from chat import fanout, lanes
 from chat.certificates import Watch
 from chat.connection import Connection, Letters
 from chat.delivery import RoomFeed
@@ -82,14 +81,8 @@ class Recheck:
 
 
 async def _refusals(identities: set[Identity]) -> dict[str, IdentityError]:
-    refused: dict[str, IdentityError] = await database_sync_to_async(refusals)(
-        identities, at=timezone.now()
-    )
-    return refused
+    return await lanes.RECHECK.run(refusals, identities, at=timezone.now())
 
 
 async def _certificate_news(watch: Watch, rooms: set[int]) -> list[tuple[Wire, int, set[int]]]:
-    found: list[tuple[Wire, int, set[int]]] = await database_sync_to_async(watch.look)(
-        at=timezone.now(), rooms=rooms
-    )
-    return found
+    return await lanes.RECHECK.run(watch.look, at=timezone.now(), rooms=rooms)

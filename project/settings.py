@@ -138,8 +138,16 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
     DATABASES["default"]["CONN_MAX_AGE"] = None
 else:
+    # A server that vanished without a word is given up, by whoever waits for its answer too.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 10,
+        "tcp_user_timeout": 20_000,  # milliseconds
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
     # Each request has a thread of its own; they share these and wait their turn.
-    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
+    DATABASES["default"]["OPTIONS"]["pool"] = {
         "min_size": 1,
         "max_size": environment.number("SIGNET_DATABASE_CONNECTIONS", default=20, most=1000),
         "timeout": 10,

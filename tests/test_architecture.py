@@ -59,6 +59,7 @@ CHAT_STAGES = [
         "fields",
         "files",
         "highlighting",
+        "lanes",
         "pictures",
         "presence",
         "protocol",

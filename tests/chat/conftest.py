@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from threading import Barrier
 from typing import Any
 
 import pytest
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
 
-from chat import company, fanout, hub, lookalikes, rooms
+from chat import company, fanout, hub, lanes, lookalikes, rooms
 from chat.standing import standings
 from pki.identity import Identity
 from tests import factories
@@ -60,10 +62,22 @@ def no_names_remembered() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_connection_left_in_the_thread() -> Iterator[None]:
-    """Database work of async code has a thread of its own, whose connection outlives the test."""
+def no_connection_left_in_a_thread() -> Iterator[None]:
+    """Database work of async code has threads of its own, whose connections outlive the test."""
     yield
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+    for lane in lanes.LANES:
+        wait(close_all(lane, Barrier(lane.threads)))
+
+
+def close_all(lane: lanes.Lane, everybody: Barrier) -> list[Future[None]]:
+    """Once in each of its threads: none is done before all are at it."""
+
+    def close() -> None:
+        connections.close_all()
+        everybody.wait()
+
+    return [lane.executor.submit(close) for _ in range(lane.threads)]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from chat import delivery, rooms
+from chat import delivery, messages, rooms
 from chat.fanout import News
 from chat.models import Event, Room
 from chat.protocol import JSON, MESSAGEPACK
@@ -253,3 +253,145 @@ async def test_slow_reader_is_closed_and_the_others_go_on(cast, den, at, listeni
     await settled(listening.hub)
     assert (slow.seqs, slow.code) == ([3], 4030)
     assert quick.seqs == [3, 4, 5]
+
+
+async def test_event_announced_between_reading_and_subscribing_is_made_up_for(
+    cast, den, at, listening, deaf
+):
+    """As in a process where nobody else is in the room, of what another process wrote."""
+    ear = Ear(cast.bob)
+    listening.hub.admit(ear.connection)
+    told = await database(standings)([cast.bob.user_id])
+    await post(cast.alice, den, at, count=2)
+    room = await Room.objects.aget(slug=den)
+    for seq in (3, 4, 3):
+        listening.hub.hear(News(rooms=((room.pk, seq),)))
+    await settled(listening.hub)
+    assert ear.sent == []
+
+    listening.hub.open(ear.connection, told)
+    await settled(listening.hub)
+    assert ear.seqs == [3, 4]
+    listening.hub.remove(ear.connection)
+    assert listening.hub.delivery._heard == {}, "who hears nothing knows nothing"
+
+
+async def test_event_of_which_the_last_reader_was_not_told_reaches_the_next(
+    cast, den, at, listening, deaf
+):
+    await listening(cast.charlie)
+    last, told = await listening(cast.bob), await database(standings)([cast.alice.user_id])
+    await post(cast.bob, den, at)
+    room = await Room.objects.aget(slug=den)
+    listening.hub.hear(News(rooms=((room.pk, 3),)))
+    await settled(listening.hub)
+    listening.hub.remove(last.connection)
+
+    late = Ear(cast.alice)
+    listening.hub.admit(late.connection)
+    listening.hub.open(late.connection, told)
+    await settled(listening.hub)
+    assert late.seqs == [3]
+    listening.hub.remove(late.connection)
+
+
+async def test_waiting_ends_with_what_was_under_way_however_much_comes(
+    cast, den, at, listening, deaf, monkeypatch
+):
+    """Each round takes so long that something new was announced in another process meanwhile."""
+    ear = await listening(cast.bob)
+    room = await Room.objects.aget(slug=den)
+    real, head = delivery._events_after, 2
+    resting = False
+
+    async def announce():
+        nonlocal head
+        await post(cast.alice, den, at)
+        head += 1
+        listening.hub.hear(News(rooms=((room.pk, head),)))
+
+    async def read(*args):
+        events = await real(*args)
+        if not resting:
+            await announce()
+        return events
+
+    monkeypatch.setattr(delivery, "_events_after", read)
+    await announce()
+    try:
+        async with asyncio.timeout(10):
+            await listening.hub.delivery.done()
+        assert ear.seqs[0] == 3
+    finally:
+        resting = True
+    await settled(listening.hub)
+    assert ear.seqs == list(range(3, head + 1))
+
+
+async def test_waiting_lasts_until_the_pushes_are_out(cast, den, at, listening, deaf):
+    ear, release = await listening(cast.bob), asyncio.Event()
+    ear.on_send = release.wait
+    await post(cast.alice, den, at)
+    room = await Room.objects.aget(slug=den)
+    listening.hub.hear(News(rooms=((room.pk, 3),)))
+    feed = listening.hub.rooms[room.pk]
+    while feed.head < 3:
+        await asyncio.sleep(0.005)
+    waiting = asyncio.create_task(listening.hub.delivery.done())
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    release.set()
+    await asyncio.wait([waiting], timeout=10)
+    assert ear.seqs == [3]
+    assert waiting.done()
+
+
+class TestTakenBack:
+    """Words that are gone are not sent because an event of this process still had them."""
+
+    @pytest.fixture
+    def reading(self, monkeypatch):
+        """A read that returns once it is told to."""
+        real, begun, release = delivery._events_after, asyncio.Event(), asyncio.Event()
+
+        async def read(*args):
+            events = await real(*args)
+            begun.set()
+            await release.wait()
+            return events
+
+        monkeypatch.setattr(delivery, "_events_after", read)
+        return begun, release
+
+    @staticmethod
+    def announced(event):
+        return News(rooms=((event.room_id, event.seq),), event=event)
+
+    @pytest.mark.parametrize("order", ["in order", "late", "elsewhere"])
+    async def test_deleted_words_are_not_pushed(
+        self, cast, den, at, listening, deaf, reading, order
+    ):
+        begun, release = reading
+        ear = await listening(cast.alice)
+        await post(cast.alice, den, at)
+        room = await Room.objects.aget(slug=den)
+        listening.hub.hear(News(rooms=((room.pk, 3),)))
+        await begun.wait()
+
+        posted = await database(verbs.post)(cast.bob, den, at=at)
+        taken_back = await database(messages.delete_message)(
+            actor=cast.bob, room=den, message=str(posted.event.pk), at=at
+        )
+        news = [self.announced(posted.event), self.announced(taken_back.event)]
+        if order == "late":
+            news.reverse()
+        if order == "elsewhere":
+            news[1] = News(rooms=news[1].rooms)
+        for one in news:
+            listening.hub.hear(one)
+        release.set()
+        await settled(listening.hub)
+
+        assert ear.seqs == [3, 4, 5]
+        [_, told, _] = ear.frames("event")
+        assert "body" not in told["data"]

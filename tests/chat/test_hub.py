@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -262,6 +263,50 @@ class TestHeartbeat:
                 await asyncio.sleep(0.01)
         assert len(failed) == 2
         assert bob.code == 1013
+
+    async def test_database_that_never_answers_counts_as_failed(
+        self, cast, den, listening, monkeypatch
+    ):
+        begun, answer = threading.Event(), threading.Event()
+
+        def never(_identities, *, at):
+            begun.set()
+            assert answer.wait(60)
+            return {}
+
+        monkeypatch.setattr(recheck, "refusals", never)
+        monkeypatch.setattr(hub, "PATIENCE", 0.05, raising=False)
+        listening.hub.heartbeat = 0.02
+        bob = await listening(cast.bob)
+        try:
+            async with asyncio.timeout(10):
+                while bob.code is None:
+                    await asyncio.sleep(0.01)
+        finally:
+            answer.set()
+        assert bob.code == 1013
+        assert begun.is_set()
+
+    async def test_heads_name_no_room_that_was_left_while_they_were_looked_up(
+        self, cast, den, square, at, listening, deaf, monkeypatch
+    ):
+        """The farewell is delivered after the places were read, and before heads are told."""
+        await database(rooms.join)(actor=cast.bob, room=square, at=at)
+        bob, alice = await listening(cast.bob), await listening(cast.alice)
+        await post(cast.alice, den, at)
+        real = hub._standings
+
+        async def read(people):
+            found = await real(people)
+            monkeypatch.setattr(hub, "_standings", real)
+            await database(rooms.leave)(actor=cast.bob, room=den, at=at)
+            return found
+
+        monkeypatch.setattr(hub, "_standings", read)
+        await listening.hub.beat()
+        assert bob.seqs == [3, 4]
+        assert bob.frames("heads") == [{"ev": "heads", "rooms": {square: 2}}]
+        assert alice.frames("heads")[0]["rooms"].keys() == {den, square}
 
     async def test_bucket_of_a_person_outlives_the_connection_while_it_drips(self, cast, listening):
         now = 0.0
