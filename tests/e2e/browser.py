@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Playwright, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
 
 from tests.e2e.server import Signet
 from tests.services import require
@@ -97,6 +97,16 @@ class Profile:
     def _run(self, *command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Not `wait_for_function`, whose second try the page's policy forbids."""
+    page.evaluate(f"""async () => {{
+      for (let turn = 0; !({condition}); turn += 1) {{
+        if (turn === 1000) throw new Error("this does not come true: " + {condition!r});
+        await new Promise((done) => setTimeout(done, 20));
+      }}
+    }}""")
 
 
 def identity_of_admin(signet: Signet, folder: Path, *, name: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.browser import wait_until
 from tests.e2e.chat_page import ALICE, DESKTOP, chat_html, open_general
 from tests.e2e.modules import chromium_page, site
 from tests.e2e.test_client_templates import FIND_FAULTS
@@ -119,16 +120,6 @@ def aside(page: Page) -> Locator:
     return page.get_by_role("complementary")
 
 
-def wait_until(page: Page, condition: str) -> None:
-    """Not `wait_for_function`, whose second try the page's policy forbids."""
-    page.evaluate(f"""async () => {{
-      for (let turn = 0; !({condition}); turn += 1) {{
-        if (turn === 1000) throw new Error("this does not come true: " + {condition!r});
-        await new Promise((done) => setTimeout(done, 20));
-      }}
-    }}""")
-
-
 def told(page: Page, op: str) -> dict[str, Any]:
     request: dict[str, Any] = page.evaluate("(op) => told(op)", op)
     return {name: value for name, value in request.items() if name not in ("op", "ref")}
@@ -231,6 +222,29 @@ def test_people_are_chosen_for_a_new_room(page: Page) -> None:
     }  # fmt: skip
 
 
+def test_a_room_that_was_given_up_is_made_and_not_opened(page: Page) -> None:
+    """Its answer comes when something else is open."""
+    page.evaluate("""() => {
+      const receive = server.receive.bind(server);
+      server.receive = (socket, request) => {
+        if (request.op === "create") globalThis.answerCreate = () => receive(socket, request);
+        else receive(socket, request);
+      };
+    }""")
+    page.locator("#new-room").click()
+    page.get_by_role("dialog", name="New room").get_by_label("Name", exact=True).fill("Burrow")
+    page.locator("#create-submit").click()
+    wait_until(page, "globalThis.answerCreate")
+    page.keyboard.press("Escape")
+    page.locator("#browse-rooms").click()
+
+    page.evaluate("answerCreate()")
+
+    expect(page.locator("#toasts")).to_have_text("“Burrow” is in your list now.")
+    expect(page.locator("#room")).to_have_attribute("data-slug", "general")
+    expect(page.get_by_role("dialog", name="Rooms to join")).to_be_visible()
+
+
 def test_head_of_a_room_counts_its_people(page: Page) -> None:
     open_members(page)
     expect(page.locator("#show-members")).to_have_accessible_name("2 people in this room")
@@ -252,7 +266,9 @@ def test_a_ban_asks_for_its_reason_and_can_be_lifted(page: Page) -> None:
     bob.get_by_role("button", name="Ban").click()
     dialog = page.get_by_role("dialog", name="Ban Bob?")
     dialog.get_by_role("button", name="Ban", exact=True).click()
-    expect(dialog.get_by_role("alert")).to_contain_text("Give a reason")
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "Give a reason: the others in the room see it."
+    )
     dialog.get_by_role("textbox").fill("spam")
     dialog.get_by_role("button", name="Ban", exact=True).click()
     expect(dialog).to_be_hidden()
@@ -381,6 +397,27 @@ def test_a_thread_is_read_answered_and_live(page: Page) -> None:
     expect(aside(page)).to_contain_text("3 answers.")
 
 
+def test_what_an_answer_in_a_thread_quotes_is_looked_for(page: Page) -> None:
+    open_thread(page)
+    page.evaluate("""() => void server.say(cast.BOB, "as I said",
+      { data: { thread: "event-120", reply_to: "event-nowhere" } })""")
+    aside(page).get_by_role("button", name="an earlier message").click()
+    expect(page.locator("#toasts")).to_have_text("This message is not to be found any more.")
+
+
+def test_a_refused_answer_in_a_thread_goes_back_into_its_box(page: Page) -> None:
+    thread = open_thread(page)
+    page.evaluate("server.refusals.push({ code: 'not_allowed', detail: 'Not now.' })")
+    box = page.locator("#thread-composer-input")
+    box.fill("mine")
+    box.press("Enter")
+    thread.get_by_role("button", name="Edit").click()
+    expect(box).to_have_value("mine")
+    expect(box).to_be_focused()
+    expect(page.locator("#composer-input")).to_have_value("")
+    expect(thread.get_by_role("listitem")).to_have_count(2)
+
+
 def test_a_column_that_covers_the_room_makes_way_for_what_it_found(page: Page) -> None:
     page.set_viewport_size({"width": 900, "height": 700})
     page.locator("#show-pins").click()
@@ -399,7 +436,10 @@ def test_reporting_needs_a_reason(page: Page) -> None:
     do_with_last(page, "Report")
     dialog = page.get_by_role("dialog", name="Report this message?")
     dialog.get_by_role("button", name="Report").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("Give a reason")
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "Say what is wrong with it; only those who moderate see it."
+    )
+    expect(dialog.get_by_role("textbox")).to_be_focused()
     dialog.get_by_role("textbox").fill("rude")
     dialog.get_by_role("button", name="Report").click()
     expect(dialog).to_be_hidden()

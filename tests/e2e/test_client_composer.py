@@ -242,6 +242,33 @@ def test_a_word_to_many_is_asked_about_first(page: Page) -> None:
     expect(page.locator("li[data-own=true]")).to_contain_text("@all lunch")
 
 
+def test_a_refused_message_goes_back_into_an_empty_box(page: Page) -> None:
+    page.evaluate("server.refusals.push({ code: 'not_allowed', detail: 'Not now.' })")
+    say(page, "with a tpyo")
+    mine = page.locator("li[data-own=true]")
+    box(page).fill("the next one")
+    mine.get_by_role("button", name="Edit").click()
+    expect(page.locator("#toasts")).to_have_text("Send what is in the box first, or clear it.")
+    expect(box(page)).to_have_value("the next one")
+
+    box(page).fill("")
+    mine.get_by_role("button", name="Edit").click()
+    expect(box(page)).to_have_value("with a tpyo")
+    expect(box(page)).to_be_focused()
+    expect(mine).to_have_count(0)
+
+
+def test_a_refused_message_stays_where_nobody_may_write(page: Page) -> None:
+    page.evaluate("server.refusals.push({ code: 'not_allowed', detail: 'Not now.' })")
+    say(page, "too late")
+    mine = page.locator("li[data-own=true]")
+    expect(mine).to_have_attribute("data-state", "failed")
+    change_room(page, archived=True)
+    mine.get_by_role("button", name="Edit").click()
+    expect(page.locator("#toasts")).to_contain_text("This room is archived")
+    expect(mine).to_contain_text("too late")
+
+
 def test_commands_act_or_say_what_is_wrong(page: Page) -> None:
     notice = page.locator("#composer .composer-notice")
     say(page, "/bogus")
@@ -251,7 +278,8 @@ def test_commands_act_or_say_what_is_wrong(page: Page) -> None:
     page.evaluate("""() => { server.answers.invite = ({ room, user }) => ({ event: server.append(room,
       cast.note(0, "member.joined", cast.ALICE, { user: { id: 9, username: user, name: user } })) }); }""")
     say(page, "/invite @boris")
-    expect(notice).to_have_text("boris can read this room now.")
+    expect(page.locator("#toasts")).to_have_text("boris can read this room now.")
+    expect(notice).to_be_hidden()
     expect(box(page)).to_have_value("")
 
     say(page, "/topic nobody allows this")

@@ -97,6 +97,17 @@ def test_what_expires_leaves_the_panels_though_the_server_has_it_still(run: Run)
     """) == [["message 1"], [], "Nothing is pinned in this room.", []]
 
 
+def test_the_files_of_a_pinned_message_can_be_reached_with_the_keyboard(run: Run) -> None:
+    assert run("""
+        const attachments = [{ id: "f", name: "plan.pdf", size: 5, type: "application/pdf" }];
+        const pinned = note(2, "message.pinned", BOB, { message: "event-1" });
+        answer = { events: [message(1, BOB, { data: { attachments } })], later: [pinned], more: false };
+        const panel = await shown(new pins.PinsPanel(desk));
+        const file = panel.element.querySelector("a.file");
+        return [file.getAttribute("href"), file.tabIndex];
+    """) == ["/rooms/general/files/f/plan.pdf", 0]
+
+
 def test_pins_are_asked_for_again_when_a_message_is_pinned(run: Run) -> None:
     """Also by this person, whose deeds come as answers and not as news."""
     assert run("""
@@ -260,6 +271,96 @@ def test_a_search_that_was_cleared_finds_nothing_later(run: Run) -> None:
         await cast.settled();
         return [said(panel, "status"), panel.element.querySelectorAll(".hit").length];
     """) == ["", 0]
+
+
+SEARCH = """
+const BERT = { id: 9, username: "bert", name: "Bert Bauer" };
+const found = async (query) => {
+  const panel = await shown(new search.SearchPanel(desk), { query });
+  return panel;
+};
+answer = { hits: [], more: false };
+desk.people = async (query) => ("Bert Bauer".toLowerCase().includes(query.toLowerCase()) ? [BERT] : []);
+desk.rooms = [{ slug: "sales-26", name: "Sales" }, { slug: "dm-x", name: "Bert Bauer" }];
+"""
+
+
+def test_a_search_for_a_name_offers_the_username_or_the_address(run: Run) -> None:
+    assert run(
+        SEARCH
+        + """
+        const queries = ["from:Bert", "plan from:“Bert Bauer” old", "from:@bert in:sales", "from:nobody",
+          "in:secret", "from:bert in:sales-26", "\\"from:Bert\\""];
+        const told = {};
+        for (const query of queries) {
+          const panel = await found(query);
+          const offered = [...panel.element.querySelectorAll("[data-query]")].map((b) => b.dataset.query);
+          told[query] = [said(panel, "status"), ...offered];
+        }
+        return told;
+    """
+    ) == {
+        "from:Bert": ["Nobody is called “Bert”; did you mean bert (Bert Bauer)?", "from:bert"],
+        "plan from:“Bert Bauer” old": [
+            "Nobody is called “Bert Bauer”; did you mean bert (Bert Bauer)?",
+            "plan from:bert old",
+        ],
+        "from:@bert in:sales": [
+            "No room of yours has the address “sales”; did you mean sales-26 (Sales)?",
+            "from:@bert in:sales-26",
+        ],
+        "from:nobody": ["There is nobody called “nobody” whom you can see."],
+        "in:secret": ["No room of yours has the address “secret”."],
+        "from:bert in:sales-26": ["Nothing found."],
+        '"from:Bert"': ["Nothing found."],
+    }
+
+
+def test_an_offered_name_is_searched_for_at_once(run: Run) -> None:
+    assert run(
+        SEARCH
+        + """
+        const panel = await found("from:Bert");
+        const asked = [];
+        desk.ask = async (_op, { query }) => { asked.push(query); return answer; };
+        panel.element.querySelector("[data-query]").click();
+        await cast.settled();
+        return [asked, panel.element.querySelector("[name=query]").value, said(panel, "status")];
+    """
+    ) == [["from:bert"], "from:bert", "Nothing found."]
+
+
+def test_a_search_shows_no_markup_but_what_was_searched_for(run: Run) -> None:
+    assert run(
+        SEARCH
+        + """
+        const hit = (text, ...marks) =>
+          ({ event: message(1), room: "general", name: "General", snippet: { text, marks } });
+        answer = { more: false, hits: [hit("# the **Q3** plan", [8, 10]), hit("```python x > y", [3, 9]),
+          hit("> C# is `it`", [2, 3])] };
+        const panel = await found("old");
+        return [...panel.element.querySelectorAll(".hit-text")].map((e) => e.innerHTML);
+    """
+    ) == ["the <mark>Q3</mark> plan", "<mark>python</mark> x &gt; y", "<mark>C</mark># is it"]
+
+
+def test_a_refused_search_leaves_nothing_of_the_one_before(run: Run) -> None:
+    assert run(
+        SEARCH
+        + """
+        const snippet = { text: "old", marks: [] };
+        answer = { hits: [{ event: message(1), room: "general", name: "General", snippet }], more: true };
+        const panel = await found("old");
+        const hits = () => panel.element.querySelectorAll(".hit").length;
+        desk.ask = async () => { throw new Error("No."); };
+        panel.element.querySelector(".panel > button").click();
+        await cast.settled();
+        const more = [hits(), said(panel, "alert")];
+        panel.open(room(), { query: "before:soon" });
+        await cast.settled();
+        return [more, hits(), panel.element.querySelector(".panel > button").hidden, said(panel, "alert")];
+    """
+    ) == [[1, "No."], 0, True, "No."]
 
 
 def test_a_field_for_people_says_when_nobody_can_be_looked_for(run: Run) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.browser import PASSWORD, identity_of_admin, open_browser
+from tests.e2e.browser import PASSWORD, identity_of_admin, open_browser, wait_until
 from tests.e2e.server import Signet
 from tests.e2e.test_delivery import Client
 
@@ -213,7 +213,7 @@ def test_watch_sees_what_runs(context: BrowserContext, signet: Signet) -> None:
           document.body.append(image);
         }"""
     )
-    page.wait_for_function("window.found.length > 0")
+    wait_until(page, "window.found.length > 0")
     page.close()
 
 

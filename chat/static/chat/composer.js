@@ -48,7 +48,7 @@ export class Composer {
    * @param {Function} o.me           () => the person
    * @param {object} o.on
    *   send(post), edit(message, body) => Promise, command(command) => Promise, typing(),
-   *   takeBack() => refused post | null, lastOwn() => message | null, pickEmoji(anchor) => Promise, limitsOf(slug) => Promise of words
+   *   takeBack(clientId | null) => refused post | null, lastOwn() => message | null, pickEmoji(anchor) => Promise, limitsOf(slug) => Promise of words
    */
   constructor({ form, drafts, people, trayOf, me, on }) {
     this.#form = form;
@@ -122,6 +122,14 @@ export class Composer {
     this.#showTask();
     this.#box.focus({ preventScroll: true });
     this.#box.setSelectionRange(body.length, body.length);
+  }
+
+  /** Takes a message that was refused into the box again, where that costs nothing that is written there. */
+  rewrite(clientId) {
+    if (this.#parts.body.hidden) throw new Error(this.#parts.shut.textContent);
+    if (!this.#isBlank) throw new Error("Send what is in the box first, or clear it.");
+    this.#takeBack(clientId);
+    this.#box.focus({ preventScroll: true });
   }
 
   /** Gives up the edit, or the reply where there is none. */
@@ -223,9 +231,9 @@ export class Composer {
     }
   }
 
-  /** A message that was refused can be written anew, with what arrived of its files. */
-  #takeBack() {
-    const refused = this.#on.takeBack();
+  /** A message that was refused can be written anew, with what arrived of its files: this one, or the first. */
+  #takeBack(clientId = null) {
+    const refused = this.#on.takeBack(clientId);
     if (!refused) return false;
     this.#write(refused.body);
     this.#tray.restore(refused.attachments);
@@ -303,8 +311,10 @@ export class Composer {
     const key = this.#key;
     const { value = "", error } = await this.#busy(() => this.#on.command(command));
     if (!error) this.#blank(key);
-    if (key === this.#key) this.#say(error ?? value);
+    const isHere = key === this.#key;
+    if (error && isHere) this.#say(error);
     else if (error) toast(error, { isRefusal: true });
+    else if (value && isHere) toast(value);
   }
 
   /** The words of a draft are done with, be it open or not. */

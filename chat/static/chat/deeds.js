@@ -17,6 +17,7 @@ export class Deeds {
     this.#deeds = {
       reply: ({ message }, { isInThread }) => parts.composer(isInThread).beginReply(message),
       edit: ({ message }, { isInThread }) => parts.composer(isInThread).beginEdit(message),
+      rewrite: ({ clientId }, { isInThread }) => parts.composer(isInThread).rewrite(clientId),
       thread: ({ message }) => parts.openThread(message),
       react: (item, { extra, anchor }) => this.#react(item, extra ?? parts.pickEmoji(anchor)),
       unreact: (item, { extra }) => client.unreact(item, extra),

@@ -34,7 +34,7 @@ export class Desk {
    * @param {object} o
    * @param {object} o.me
    * @param {Function} o.makeComposer  (form) => the box for a thread
-   * @param {object} o.on  open(slug), leave(slug): a Promise, goTo(slug, seq), changed(),
+   * @param {object} o.on  open(slug), leave(slug): a Promise, goTo(slug, seq), goToQuoted(id), changed(),
    *   act(name, item, extra, anchor, place), placeOf(room) → where the box of a room writes, presenceOf(user id),
    *   marksOf(item) → why to look twice at who wrote it, closed()
    */
@@ -79,6 +79,11 @@ export class Desk {
   /** Whether the directory lists a room at this address: then one may join it. */
   isPublic = async (slug) => (await this.publicRooms(slug)).some(({ room }) => room === slug);
 
+  /** One's own rooms, as the list has them. */
+  get rooms() {
+    return listed(this.#client.state);
+  }
+
   presenceOf = (userId) => this.#on.presenceOf(userId);
 
   marksOf = (item) => this.#on.marksOf(item);
@@ -95,6 +100,11 @@ export class Desk {
   goTo(slug, seq) {
     if (!this.aside.isBeside) this.aside.close({ isBack: true });
     this.#on.goTo(slug, seq);
+  }
+
+  goToQuoted(id) {
+    if (!this.aside.isBeside) this.aside.close({ isBack: true });
+    this.#on.goToQuoted(id);
   }
 
   act(name, item, extra, anchor, place = {}) {
@@ -195,7 +205,7 @@ export class Desk {
       title: "Delete this message?",
       words: "Its words and files are gone for everybody, in all versions. That somebody wrote here stays.",
       verb: "Delete",
-      reason: isOwn ? null : { label: "Why? Everybody in the room can read it.", needed: false },
+      reason: isOwn ? null : { label: "Why? Everybody in the room can read it." },
       submit: (reason) => this.#client.remove({ room, id: message.id }, reason),
     });
   }
@@ -206,7 +216,10 @@ export class Desk {
       title: "Report this message?",
       words: `Administrators will look at what ${nameOf(message.author)} wrote. Nobody in the room learns of it.`,
       verb: "Report",
-      reason: { label: "What is wrong with it?", needed: true },
+      reason: {
+        label: "What is wrong with it?",
+        needed: "Say what is wrong with it; only those who moderate see it.",
+      },
       submit: async (reason) => {
         await this.#client.report({ room, id: message.id }, reason);
         toast("Reported. An administrator will look at it.");
@@ -263,8 +276,10 @@ export class Desk {
     };
     find("versions-dialog").addEventListener("close", () => find("versions-list").replaceChildren());
     return {
-      create: new FormDialog(find("create-dialog"), async () => {
-        this.#on.open(await this.#create(createForm.read()));
+      create: new FormDialog(find("create-dialog"), async (_form, isAwaited) => {
+        const slug = await this.#create(createForm.read());
+        if (isAwaited()) this.#on.open(slug);
+        else toast(`“${this.room(slug)?.name ?? slug}” is in your list now.`);
       }),
       directory: new Directory({ dialog: find("directory-dialog"), source: this.publicRooms, on: goes }),
       switcher: new Switcher({ dialog: find("switcher-dialog"), source: this.#source(), on: goes }),

@@ -59,7 +59,10 @@ export class FormDialog {
   #button;
   #turn = 0; // of being opened: an answer may come when another question is asked already
 
-  /** @param {Function} submit  (form) => Promise; a rejection's message is shown */
+  /**
+   * @param {Function} submit  (form, isAwaited) => Promise; a rejection's message is shown. Once
+   *   it was given up, `isAwaited()` is false
+   */
   constructor(dialog, submit) {
     this.#dialog = dialog;
     this.#form = dialog.querySelector("form");
@@ -87,9 +90,10 @@ export class FormDialog {
     this.#button.disabled = true;
     this.#say("");
     const turn = this.#turn;
-    const refusal = await submit(this.#form).then(() => null, (error) => error);
+    const isAwaited = () => turn === this.#turn && this.#dialog.open;
+    const refusal = await submit(this.#form, isAwaited).then(() => null, (error) => error);
     if (turn === this.#turn) this.#button.disabled = false;
-    if (turn === this.#turn && this.#dialog.open) this.#settle(refusal);
+    if (isAwaited()) this.#settle(refusal);
     else if (refusal) toast(refusal.message, { isRefusal: true });
   }
 
@@ -123,12 +127,15 @@ export class Confirmation {
    * @param {string} question.title
    * @param {string} question.words   what happens then
    * @param {string} question.verb    on the button that does it
-   * @param {object} [question.reason]  {label, needed}
+   * @param {object} [question.reason]  {label, needed}; `needed` is what is said where there is none
    * @param {Function} question.submit  (reason) => Promise; what it refuses is shown here
    */
   ask({ title, words, verb, reason = null, stay = "Cancel", submit }) {
     this.#submit = async (said) => {
-      if (reason?.needed && !said) throw new Error("Give a reason: the others in the room see it.");
+      if (reason?.needed && !said) {
+        this.#form.elements.reason.focus();
+        throw new Error(reason.needed);
+      }
       await submit(said);
     };
     this.#asking.open();

@@ -308,6 +308,7 @@ const desk = new Desk({
     open,
     leave,
     goTo,
+    goToQuoted,
     changed: schedule,
     closed: () => composer.focus(),
     act: (...deed) => deeds.act(...deed),

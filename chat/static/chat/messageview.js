@@ -276,9 +276,9 @@ function stateOf(item) {
   return h(
     "p",
     { class: "message-state is-failed", role: "alert" },
-    icon("warning"),
-    h("span", {}, `Not sent. ${item.error ?? ""}`),
+    h("span", {}, icon("warning"), ` Not sent. ${item.error ?? ""}`),
     button("link-button", "retry", "Try again"),
+    button("link-button", "rewrite", "Edit"),
     remove(),
   );
 }

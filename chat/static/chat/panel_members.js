@@ -171,7 +171,10 @@ export class MembersPanel {
       title: `Ban ${nameOf(user)}?`,
       words: "They leave this room at once and cannot come back until somebody lifts the ban.",
       verb: "Ban",
-      reason: { label: "Why? Everybody in the room can read it.", needed: true },
+      reason: {
+        label: "Why? Everybody in the room can read it.",
+        needed: "Give a reason: the others in the room see it.",
+      },
       submit: (reason) => this.#tell("ban", { user: user.username, reason }),
     });
   }

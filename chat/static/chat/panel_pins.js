@@ -1,7 +1,7 @@
 /** The messages that are pinned in a room, each with the way to its place. */
 
 import { h, icon, keyed, setText } from "./dom.js";
-import { makeItem, updateItem } from "./messageview.js";
+import { makeItem, setTabbable, updateItem } from "./messageview.js";
 import { grown } from "./panel_thread.js";
 import { excerpt, messageOf, nameOf } from "./store.js";
 import { timeline } from "./timeline.js";
@@ -62,6 +62,7 @@ export class PinsPanel {
       make: makeItem,
       update(element, item) {
         updateItem(element, item);
+        setTabbable(element, true); // no arrows lead into this list
         element.append(footOf(item));
       },
     });
@@ -84,8 +85,12 @@ function footOf({ seq, pinned, rights }) {
     { class: "pin-foot soft small" },
     icon("pin"),
     pinned.by ? `Pinned by ${nameOf(pinned.by)}` : "Pinned",
-    button("jump", "Show in the room", { "data-seq": seq }),
-    rights.has("unpin") && button("unpin", "Unpin"),
+    h(
+      "span",
+      {},
+      button("jump", "Show in the room", { "data-seq": seq }),
+      rights.has("unpin") && button("unpin", "Unpin"),
+    ),
   );
 }
 

@@ -2,10 +2,10 @@
 
 import { h, icon, setText } from "./dom.js";
 import { nameOf } from "./store.js";
-import { fullTime } from "./timeline.js";
+import { fullTime, withoutMarkup } from "./timeline.js";
 
 const HINTS = [
-  ["from:", "who wrote it"],
+  ["from:", "the username of who wrote it"],
   ["in:", "the address of a room"],
   ["before:", "a day, such as 2026-01-31"],
   ["after:", "a day, or yesterday"],
@@ -16,6 +16,22 @@ const HINTS = [
   ["has:pin", ""],
   ["has:thread", ""],
 ];
+
+const OFFERED = 3; // people or rooms, where a name is nobody's
+const QUOTES = /[“”„‟«»＂]/g;
+const PARTS = /"[^"]*"?|([^\s":]+):(?:"([^"]*)"?|([^\s"]+))|[^\s"]+/g;
+
+/** Whom and which rooms a query names, and where in it: [{filter, name, from, to}]. */
+export function namesIn(query) {
+  return [...query.replace(QUOTES, '"').matchAll(PARTS)]
+    .map(({ 0: all, 1: filter = "", 2: quoted, 3: word = "", index }) => ({
+      filter: filter.toLowerCase(),
+      name: (quoted ?? word).replace(/^[@#]+/, "").trim(),
+      from: index,
+      to: index + all.length,
+    }))
+    .filter(({ filter, name }) => /^(from|in)$/.test(filter) && name);
+}
 
 /** The text of a hit in pieces, those that were searched for as `isMark`. */
 export function pieces({ text, marks }) {
@@ -31,6 +47,14 @@ export function pieces({ text, marks }) {
   return found;
 }
 
+/** The same without markup; what was searched for stays, even where it is some. */
+function plainPieces(snippet) {
+  return pieces(snippet).map(({ text, isMark }, index) => ({
+    isMark,
+    text: isMark ? text : withoutMarkup(text, { isWithin: index > 0 }),
+  }));
+}
+
 export class SearchPanel {
   title = "Search";
   #desk;
@@ -38,7 +62,7 @@ export class SearchPanel {
   #hits = [];
   #asked = 0;
   #form = searchForm();
-  #status = h("p", { class: "soft small", role: "status" });
+  #status = h("p", { class: "soft small", role: "status", tabindex: "-1" });
   #error = h("p", { class: "form-error", role: "alert" });
   #list = h("ol", { class: "hits", "aria-label": "Messages found" });
   #more = h("button", { type: "button", class: "button", hidden: true }, "More");
@@ -62,6 +86,7 @@ export class SearchPanel {
     this.#form.elements.here.addEventListener("change", () => this.#box.value.trim() && this.#search());
     this.#more.addEventListener("click", () => this.#search(this.#hits.at(-1)?.event.id));
     this.#list.addEventListener("click", (event) => this.#clicked(event));
+    this.#status.addEventListener("click", (event) => this.#corrected(event));
   }
 
   get #box() {
@@ -91,9 +116,13 @@ export class SearchPanel {
     this.#say("", before ? this.#status.textContent : "Looking…");
     try {
       const answer = await this.#desk.ask("search", fields);
-      if (turn === this.#asked) this.#found(answer, before);
+      if (turn !== this.#asked) return undefined;
+      this.#found(answer, before);
+      if (this.#hits.length === 0) await this.#explain(query, turn);
     } catch (refusal) {
-      if (turn === this.#asked) this.#say(refusal.message, "");
+      if (turn !== this.#asked) return undefined;
+      if (!before) this.#clear();
+      this.#say(refusal.message, "");
     }
     return undefined;
   }
@@ -104,6 +133,40 @@ export class SearchPanel {
     this.#list.replaceChildren();
     this.#more.hidden = true;
     this.#say("", "");
+  }
+
+  /** Nothing was found: perhaps because somebody is named otherwise than by their username. */
+  async #explain(query, turn) {
+    for (const named of namesIn(query)) {
+      const isPerson = named.filter === "from";
+      const called = isPerson ? await this.#peopleCalled(named.name) : this.#roomsCalled(named.name);
+      if (turn !== this.#asked || called === null) return;
+      if (called.some(({ address }) => address === named.name)) continue;
+      this.#status.replaceChildren(...explanation(named, query, called.slice(0, OFFERED)));
+      return;
+    }
+  }
+
+  /** Null where there is no answer. */
+  #peopleCalled(name) {
+    const known = ({ username, name: full }) => ({ address: username, name: full });
+    return this.#desk.people(name).then((people) => people.map(known), () => null);
+  }
+
+  /** Only rooms of one's own: that there is another one is told to nobody. */
+  #roomsCalled(name) {
+    const sought = name.toLowerCase();
+    return this.#desk.rooms
+      .filter((room) => [room.slug, room.name].some((text) => text.toLowerCase().includes(sought)))
+      .map((room) => ({ address: room.slug, name: room.name }));
+  }
+
+  #corrected(event) {
+    const button = event.target.closest("[data-query]");
+    if (!button) return;
+    this.#box.value = button.dataset.query;
+    this.#status.focus(); // the pressed button is about to go
+    this.#search();
   }
 
   #found({ hits, more }, before) {
@@ -191,7 +254,7 @@ function drawHit({ event, room, name, snippet, files = [] }) {
         h("span", { class: "soft small" }, "in ", h("bdi", {}, name)),
         h("time", { class: "soft small", datetime: event.at, title: fullTime(at) }, dayAndTime(at)),
       ),
-      h("span", { class: "hit-text", dir: "auto" }, pieces(snippet).map(drawPiece)),
+      h("span", { class: "hit-text", dir: "auto" }, plainPieces(snippet).map(drawPiece)),
       files.map(drawFile),
     ),
   );
@@ -203,6 +266,26 @@ function drawFile(name) {
 
 function drawPiece({ text, isMark }) {
   return isMark ? h("mark", {}, text) : text;
+}
+
+/** Why nothing was found, with buttons for those who may be meant. */
+function explanation({ filter, name, from, to }, query, called) {
+  const isPerson = filter === "from";
+  const none = isPerson ? `Nobody is called “${name}”` : `No room of yours has the address “${name}”`;
+  if (called.length === 0) return [isPerson ? `There is nobody called “${name}” whom you can see.` : `${none}.`];
+  const buttons = called.map((one, index) => [
+    index > 0 ? " or " : "",
+    h(
+      "button",
+      {
+        type: "button",
+        class: "link-button",
+        "data-query": `${query.slice(0, from)}${filter}:${one.address}${query.slice(to)}`,
+      },
+      one.name ? `${one.address} (${one.name})` : one.address,
+    ),
+  ]);
+  return [`${none}; did you mean `, ...buttons.flat(), "?"];
 }
 
 function dayAndTime(at) {

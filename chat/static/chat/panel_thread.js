@@ -104,7 +104,7 @@ export class ThreadPanel {
       toggled: () => this.show(this.#desk.room(this.#slug)),
       retry: (clientId) => this.#desk.retry(clientId),
       discard: (clientId) => this.#desk.discard(clientId),
-      jump: ({ seq }) => seq && this.#desk.goTo(this.#slug, seq),
+      jump: ({ id, seq }) => (seq ? this.#desk.goTo(this.#slug, seq) : this.#desk.goToQuoted(id)),
       act: (name, item, extra, anchor) => this.#desk.act(name, item, extra, anchor, { isInThread: true }),
     };
   }

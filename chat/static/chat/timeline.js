@@ -12,7 +12,8 @@ import { nameOf } from "./store.js";
 
 const GROUP_MS = 5 * 60 * 1000;
 const QUOTED_LETTERS = 140;
-const MARKUP = /```\w*|[*`~]+|^[>#]+ /gm; // that would only be noise in a line of text
+const MARKUP = /```\w*|[*`~]+/g; // that would only be noise in a line of text
+const LINE_MARKUP = /^[>#]+ /gm; // at the beginning of lines
 
 /**
  * Items in order, the waiting messages last. Each has a `key` that stays the same from the local
@@ -151,8 +152,13 @@ function quotation(id, room) {
 export function wordsOf(message) {
   if (message.deleted) return "a message that was deleted";
   if (message.expired) return "a message that has expired";
-  const words = message.body.replace(MARKUP, "").replace(/\s+/g, " ").trim().slice(0, QUOTED_LETTERS);
+  const words = withoutMarkup(message.body).replace(/\s+/g, " ").trim().slice(0, QUOTED_LETTERS);
   return words || message.attachments.map((file) => file.name).join(", ");
+}
+
+/** @param {boolean} isWithin  whether the text is a piece from within a line */
+export function withoutMarkup(text, { isWithin = false } = {}) {
+  return (isWithin ? text : text.replace(LINE_MARKUP, "")).replace(MARKUP, "");
 }
 
 /** Messages that expired one after the other are one line. */

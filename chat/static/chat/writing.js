@@ -54,7 +54,7 @@ export class Writing {
         edit: (message, body) => this.#edit(composer.place.slug, message, body),
         command: (command) => this.#obey(composer.place.slug, command),
         typing: ({ slug }) => this.#typing(slug),
-        takeBack: () => this.#takeBack(composer.place),
+        takeBack: (clientId) => this.#takeBack(composer.place, clientId),
         lastOwn: () => this.#lastOwn(composer.place),
         limitsOf: (slug) => this.#limitsOf(slug),
         pickEmoji: (anchor) => this.#picker.pick(anchor),
@@ -106,10 +106,11 @@ export class Writing {
   }
 
   /** What was refused in this place waits to be sent no more; with `answered`, the message it answers. */
-  #takeBack({ slug, thread }) {
+  #takeBack({ slug, thread }, clientId) {
     const { outbox, state } = this.#client;
     const isRefused = (entry) => entry.room === slug && entry.thread === thread && entry.state === "failed";
-    const refused = outbox.entries.find(isRefused);
+    const isMeant = (entry) => clientId === null || entry.clientId === clientId;
+    const refused = outbox.entries.find((entry) => isRefused(entry) && isMeant(entry));
     if (!refused) return null;
     outbox.discard(refused.clientId);
     return { ...refused, answered: store.messageOf(store.roomOf(state, slug), refused.reply_to) };
