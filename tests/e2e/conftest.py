@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
+from tests.e2e.chat_page import DESKTOP, chat_site, open_general
+from tests.e2e.modules import chromium_page
 from tests.e2e.server import Signet
 
 expect.set_options(timeout=30_000)
@@ -31,6 +33,25 @@ def own_signet(tmp_path: Path) -> Iterator[Signet]:
     yield deployment
     if deployment.process:
         deployment.kill()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The chat page with a server inside the page, for one file of tests."""
+    with chat_site("general", "other", "far", "den") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser_page(address: str) -> Iterator[Page]:
+    with chromium_page(f"{address}/rooms/other/", viewport=DESKTOP) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser_page: Page, address: str) -> Page:
+    browser_page.set_viewport_size(DESKTOP)
+    return open_general(browser_page, address)
 
 
 REQUIRED_ENDPOINT = """

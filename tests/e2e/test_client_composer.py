@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.chat_page import DESKTOP, chat_site, open_general
-from tests.e2e.modules import chromium_page
+from tests.e2e.chat_page import open_general
 
 pytestmark = pytest.mark.browser
 ANSWERS = """
@@ -20,18 +17,6 @@ ANSWERS = """
     people: () => ({ people: [{ id: 9, username: "boris", name: "Boris Out" }, cast.BOB] }),
   };
 """
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with chat_site("general", "other") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser_page(address: str) -> Iterator[Page]:
-    with chromium_page(f"{address}/rooms/other/", viewport=DESKTOP) as page:
-        yield page
 
 
 @pytest.fixture

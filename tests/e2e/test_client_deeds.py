@@ -8,16 +8,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.chat_page import DESKTOP, chat_site, open_general
+from tests.e2e.chat_page import DESKTOP, open_general
 from tests.e2e.modules import chromium_page
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with chat_site("general", "other") as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

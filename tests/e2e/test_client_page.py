@@ -8,28 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.chat_page import DESKTOP, bob_says, chat_site, open_general, say
-from tests.e2e.modules import chromium_page
+from tests.e2e.chat_page import bob_says, say
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with chat_site("general", "other", "far", "den") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser_page(address: str) -> Iterator[Page]:
-    with chromium_page(f"{address}/rooms/other/", viewport=DESKTOP) as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser_page: Page, address: str) -> Page:
-    browser_page.set_viewport_size(DESKTOP)
-    return open_general(browser_page, address)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.chat_page import DESKTOP, chat_site, open_general
+from tests.e2e.chat_page import DESKTOP, open_general
 from tests.e2e.modules import chromium_page
 from tests.e2e.test_client_aside import ANSWERS
 
@@ -25,12 +25,6 @@ FOCUS = """
     words: element.getAttribute("aria-label") ?? element.textContent.trim().slice(0, 40) };
 }
 """
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with chat_site("general", "other") as url:
-        yield url
 
 
 @pytest.fixture(scope="module")
