@@ -16,6 +16,7 @@ import csv
 import datetime as dt
 import hashlib
 import io
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from enum import StrEnum
@@ -45,7 +46,9 @@ from pki.profiles import Profile
 from pki.progress import Progress
 
 MOST_LINES = 3000
-STEP = 25  # people in one transaction: the audit trail is locked meanwhile
+# Of a step's transaction everybody who writes waits: SQLite has one lock, and all have the trail.
+STEP = 5  # people in one transaction
+PAUSE = 0.05  # seconds between two, and at least as long as a step took: others get their turn
 AT_ONCE = 500  # people in one query
 DAYS = (1, 3, 7)  # how long the links of a list may work
 KEPT = dt.timedelta(days=max(DAYS))
@@ -80,7 +83,8 @@ class Outlook:
     said: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"Line {self.line.number} ({self.line.username or 'nobody'})"
+        username = f" ({self.line.username})" if self.line.username else ""
+        return f"Line {self.line.number}{username}"
 
 
 def check(
@@ -186,14 +190,16 @@ def go_on(*, actor: str, inviter: User, started: InvitationList, at: dt.datetime
 def carry_out(*, actor: str, started: InvitationList, progress: Progress) -> str:
     """Make the links of a list, step by step; returns the sentence that tells how it ended.
 
-    Each step looks anew at its lines. One that has a fault by now is left out, and in the audit
-    trail. Of a person and device that have an open link, that one ends. Refuses (NotAllowedError)
-    where whoever began it may not invite many any more.
+    Each step looks anew at its lines, and then leaves others time to write. A line that has a fault
+    by now is left out, and in the audit trail. Of a person and device that have an open link, that
+    one ends. Refuses (NotAllowedError) where whoever began it may not invite many any more.
     """
     lines, made = lines_of(started), 0
     for start in range(0, len(lines), STEP):
+        begun = time.monotonic()
         made += _step(actor, started, lines[start : start + STEP])
         progress(min(start + STEP, len(lines)), len(lines))
+        time.sleep(max(PAUSE, time.monotonic() - begun))
     noun = "link was" if made == 1 else "links were"
     return f"{made} {noun} made. Whoever began it fetches them on the page of the list, once."
 
@@ -233,6 +239,11 @@ def prune(*, at: dt.datetime) -> None:
 
 def lines_of(started: InvitationList) -> list[Line]:
     return [Line(**fields) for fields in started.lines]
+
+
+def number_open(started: InvitationList, *, at: dt.datetime) -> int:
+    """How many links of a list are open."""
+    return len(_links_of(started, at=at))
 
 
 def is_running(started: InvitationList, *, at: dt.datetime) -> bool:
@@ -304,8 +315,8 @@ def _decide(outlook: Outlook, found: _Found, before: dict[tuple[str, str], Outlo
 
 def _draft(outlook: Outlook, found: _Found) -> User:
     line = outlook.line
-    if not lint.is_plain_text(line.name):
-        raise RequestError("The name has invisible characters, or ones that turn its direction.")
+    if hidden := [letter for letter in line.name if not lint.is_plain_text(f"x{letter}x")]:
+        raise RequestError(f"The name has an invisible character (U+{ord(hidden[0]):04X}).")
     if is_formula(line.name) or is_formula(line.email):
         raise RequestError("Spreadsheets take a field for a formula that begins with = + - or @.")
     draft = people.draft_person(username=line.username, name=line.name, email=line.email)

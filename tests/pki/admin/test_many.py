@@ -6,10 +6,12 @@ import csv
 import datetime as dt
 import io
 import re
+import time
+from types import SimpleNamespace
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from pki import audit, enrolment, invitations, revocation, upkeep
@@ -112,6 +114,26 @@ def test_page_of_the_operation_leads_to_the_links(console, pki, people):
     assert page(started) in text_of(console.get(MANY))
 
 
+def test_operation_says_what_there_is_to_fetch(console, halfway):
+    state = f"/console/pki/operation/{halfway.operation_id}/state/"
+
+    def label():
+        watched = console.get(state).json()
+        assert watched["leads_to"] == page(halfway)
+        return watched["leads_label"]
+
+    assert label() == "Go on or fetch what is there"
+    Operation.objects.update(state="done")
+    assert label() == "Fetch the 25 links"
+    shown = text_of(console.get(f"/console/pki/operation/{halfway.operation_id}/change/"))
+    assert re.search(r'<a href="[^"]+many/\d+/"[^>]*bg-primary-600[^>]*>\s*<span data-leads', shown)
+    some = list(Invitation.objects.values_list("pk", flat=True)[:24])
+    Invitation.objects.filter(pk__in=some).update(redeemed_at=timezone.now())
+    assert label() == "Fetch the link"
+    Invitation.objects.update(redeemed_at=timezone.now())
+    assert label() == "See what became of the list"
+
+
 def test_links_are_kept_nowhere(console, pki, people, caplog):
     """Not in the database, the audit trail, the log, a page or an address; only in the file."""
     started = carried_out(console)
@@ -139,6 +161,16 @@ def test_file_is_made_once(console, pki, people):
     assert "add the same people again" in said(console, again)[0]
     assert "add the same people again" in said(console, console.get(page(started)))[0]
     assert AuditEntry.objects.filter(action="invitation_list.handed_out").count() == 1
+
+
+def test_what_works_once_is_offered_until_it_is_sent(console, halfway):
+    """The script hides what stands in `data-until-submit`, and shows the rest with the time."""
+    form_of_file = text_of(console.get(page(halfway))).split(page(halfway, "file/"))[1]
+    before = form_of_file.split("data-after-submit")[0]
+    assert before.count("data-until-submit") == 2
+    buttons = re.split(r'<div class="sg-buttons" data-until-submit', form_of_file)[1]
+    assert "Download 25 links" in buttons.split("</div>")[0]
+    assert "Downloaded at <span data-time></span> UTC" in form_of_file
 
 
 def test_file_is_made_once_for_two_who_ask_at_the_same_time(console, pki, people):
@@ -217,13 +249,16 @@ def test_faults_are_shown_at_their_lines_and_nothing_is_lost_or_created(console,
     assert "small letters" in faults[3]
     assert "disabled" in faults[4]
     assert faults[5] == "Line 2 has the same person and device."
-    assert "turn its direction" in faults[6]
+    assert faults[6] == "The name has an invisible character (U+202E)."
     assert "formula" in faults[7]
     assert "email" in faults[8]
     assert "audit trail" in faults[9]
     assert "calls dora otherwise" in faults[10]
     assert "no username" in faults[11]
     assert "9 lines have faults" in text_of(shown)
+    assert ">Line 10 (<bdi>dora</bdi>)</a>:" in text_of(shown)
+    assert ">Line 11</a>:" in text_of(shown)
+    assert "<td><bdi>Fay\N{RIGHT-TO-LEFT OVERRIDE}ylF</bdi></td>" in text_of(shown)
     assert "Not Allowed,,," in text_of(shown)
     assert 'name="go"' not in text_of(shown)
     forced = console.post(MANY, form(text, go="1", seen=seen_in(shown)))
@@ -302,6 +337,7 @@ def test_formulas_of_people_who_are_here_are_made_text(console, pki, people):
 @pytest.fixture
 def halfway(console, pki, monkeypatch):
     """A list of 30 whose process has died after its first step."""
+    monkeypatch.setattr(invitations, "STEP", 25)
     text = "\n".join(f"p{n}" for n in range(30))
     step, steps = invitations._step, []
 
@@ -332,6 +368,31 @@ def test_list_goes_on_where_it_was(console, halfway):
     assert made < set(Invitation.objects.values_list("token_sha256", flat=True))
     assert len(links_in(console.post(page(halfway, "file/")))) == 30
     assert User.objects.filter(username__startswith="p").count() == 30
+
+
+def test_others_get_their_turn_between_two_steps(console, pki, monkeypatch):
+    """Seen: a message waited 20 seconds, because the next step took the lock at once."""
+    step, pauses = invitations._step, []
+
+    def slow(*args):
+        pauses.append("step")
+        time.sleep(0.1)
+        return step(*args)
+
+    def sleep(seconds):
+        assert not connection.in_atomic_block
+        pauses.append(seconds)
+
+    sleeping = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+    monkeypatch.setattr(invitations, "_step", slow)
+    monkeypatch.setattr(invitations, "time", sleeping)
+
+    carried_out(console, "\n".join(f"p{n}" for n in range(2 * invitations.STEP)))
+
+    assert [one == "step" for one in pauses] == [True, False] * 2
+    assert all(0.1 <= pause < 2 for pause in pauses[1::2])
+    assert invitations.STEP <= 5
+    assert invitations.PAUSE >= 0.05
 
 
 def test_link_that_was_used_meanwhile_is_not_made_again(console, halfway):
