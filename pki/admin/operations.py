@@ -13,9 +13,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from pki import operations
+from pki import audit, invitations, operations
 from pki.admin.base import ReadOnlyAdmin, actor, column
 from pki.admin.columns import badge, list_url, minute, unbroken
+from pki.errors import StateError
 from pki.models import InvitationList, Operation
 
 State = Operation.State
@@ -104,21 +105,34 @@ class OperationAdmin(ReadOnlyAdmin):
         found: Operation = self.found(request, str(pk))
         if not self._may_stop(request, found):
             raise PermissionDenied
-        operations.stop(actor=actor(request), operation=found, at=timezone.now())
-        messages.success(request, "It stops after the piece it is at.")
+        try:
+            operations.stop(actor=actor(request), operation=found, at=timezone.now())
+            messages.success(request, "It stops after the piece it is at.")
+        except StateError as error:  # it ended while somebody reached for the button
+            audit.record_refusal(
+                error, actor=actor(request), action="operation.stop", target=found.title
+            )
+            messages.warning(request, str(error))
         return redirect(self.url_of(found))
 
-    def leads_to(self, request: HttpRequest, operation: Operation) -> str:
-        """Where what it has made is; for those who know."""
-        running = operations.state_at(operation, timezone.now()) is State.RUNNING
+    def leads_to(self, request: HttpRequest, operation: Operation) -> tuple[str, str]:
+        """Where what it has made is, and what a button there says; empty for who may not go there."""
+        now = timezone.now()
+        state = operations.state_at(operation, now)
         rows = InvitationList.objects.filter(operation=operation, actor=actor(request))
-        list_of_links = None if running else rows.first()
-        return (
-            reverse("admin:pki_user_many_links", args=[list_of_links.pk]) if list_of_links else ""
-        )
+        found = None if state is State.RUNNING else rows.first()
+        if found is None:
+            return "", ""
+        label = "Go on or fetch what is there"
+        if state is State.DONE:
+            number = invitations.number_open(found, at=now)
+            label = f"Fetch the {number} links" if number > 1 else "Fetch the link"
+            label = label if number else "See what became of the list"
+        return reverse("admin:pki_user_many_links", args=[found.pk]), label
 
     def _facts(self, request: HttpRequest, operation: Operation) -> dict[str, Any]:
-        return {**_facts(operation), "leads_to": self.leads_to(request, operation)}
+        url, label = self.leads_to(request, operation)
+        return {**_facts(operation), "leads_to": url, "leads_label": label}
 
     def _may_stop(self, request: HttpRequest, obj: Operation) -> bool:
         allowed: bool = obj.actor == actor(request) or request.user.has_perm("pki.change_operation")

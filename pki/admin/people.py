@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Count, Max, OuterRef, QuerySet, Subquery
@@ -13,6 +14,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm
 
@@ -29,7 +31,7 @@ from pki.admin.base import (
     refusals_of,
     without,
 )
-from pki.admin.columns import admin_url, badge, day_with_distance, list_url, status_badge
+from pki.admin.columns import admin_url, badge, day_with_distance, link, list_url, status_badge
 from pki.admin.forms import LinkForm, PersonChangeForm, PersonForm
 from pki.admin.many import ManyPeopleAdmin
 from pki.errors import NotAllowedError
@@ -81,10 +83,21 @@ class HasCertificateFilter(admin.SimpleListFilter):
         return queryset.filter(**{f"valid__{'gt' if self.value() == 'yes' else 'exact'}": 0})
 
 
+class PersonPageForm(PersonChangeForm):
+    """Says that there are no groups, where there are none."""
+
+    no_groups = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.no_groups and "groups" in self.fields:
+            self.fields["groups"].help_text = self.no_groups
+
+
 @admin.register(User)
 class PersonAdmin(ManyPeopleAdmin):
     rights = ("view", "add", "change")
-    form = PersonChangeForm
+    form = PersonPageForm
     list_display = ("named", "account", "valid_certificates", "last_expiry", "role")
     list_filter = (AccountFilter, HasCertificateFilter, "is_staff")
     search_fields = ("username", "name", "email")
@@ -230,6 +243,7 @@ class PersonAdmin(ManyPeopleAdmin):
     ) -> Any:
         """A form that refuses another e-mail address to who may not choose one."""
         form = super().get_form(request, obj, change, **kwargs)
+        form.no_groups = "" if Group.objects.exists() else _no_groups(person(request))
         if obj is None or may_set_email(person(request)):
             return form
 
@@ -377,6 +391,12 @@ def _refused(request: HttpRequest, sentence: str, action: str, username: str) ->
     error = NotAllowedError(sentence)
     audit.record_refusal(error, actor=actor(request), action=action, target=username)
     return str(error)
+
+
+def _no_groups(user: User) -> str:
+    if not user.has_perm("auth.add_group"):
+        return "No groups yet."
+    return format_html("No groups yet. {}", link(list_url(Group, "add"), "Make one"))
 
 
 def _may_view_certificates(request: HttpRequest) -> bool:

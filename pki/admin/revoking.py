@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django import forms
@@ -13,21 +13,28 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
-from pki import operations, revocation
+from pki import audit, enrolment, operations, revocation
 from pki.admin.base import DANGER, actor, button, person, posted, refusals_of, without
 from pki.admin.columns import admin_url, minute
 from pki.admin.forms import RevocationForm
 from pki.admin.issuing import IssuingAdmin
-from pki.errors import PKIError
+from pki.errors import PKIError, StateError
 from pki.models import (
     Certificate,
     CertificateAuthority,
     Endpoint,
+    Invitation,
     PlannedRevocation,
     RevocationReason,
+    User,
 )
+from pki.permissions import may_issue, may_manage
 from pki.progress import Progress
 from pki.querysets import CertificateQuerySet
 
@@ -52,6 +59,12 @@ class PlanForm(forms.Form):
         initial=RevocationReason.CESSATION.value,
         widget=UnfoldAdminRadioSelectWidget(),
     )
+
+
+class WhyForm(RevocationForm):
+    """Why certificates are revoked, and whether whoever holds them may still enrol by a link."""
+
+    end_links = forms.BooleanField(required=False, initial=True, widget=UnfoldBooleanSwitchWidget())
 
 
 class RevokingAdmin(IssuingAdmin):
@@ -112,19 +125,24 @@ class RevokingAdmin(IssuingAdmin):
         self,
         request: HttpRequest,
         keys: list[int],
-        form: RevocationForm | None = None,
+        form: WhyForm | None = None,
         reason: RevocationReason = RevocationReason.UNSPECIFIED,
     ) -> HttpResponse:
         if not self.has_revoke_permission(request):
             raise PermissionDenied
         owners = dict(self._chosen(request, keys, REVOCABLE))
+        form = form or _reason_form(owners, reason)
+        ending, staying = _open_links(person(request), owners)
+        form.fields["end_links"].label = "End it too" if len(ending) == 1 else "End them too"
         shown = self.get_queryset(request).defer("der").filter(pk__in=list(owners)[:DIRECTLY])
         return self.page(
             request,
             "pki/console_revoke.html",
-            title="Revoke",
+            title="Put on hold" if reason is RevocationReason.HOLD else "Revoke",
             obj=self.get_queryset(request).get(pk=keys[0]) if len(keys) == 1 else None,
-            form=form or _reason_form(owners, reason),
+            form=form,
+            ending=_said_of(ending),
+            staying=_said_of(staying),
             number=len(owners),
             certificates=list(shown),
             is_hold=reason is RevocationReason.HOLD,
@@ -144,7 +162,7 @@ class RevokingAdmin(IssuingAdmin):
             return HttpResponseNotAllowed(["POST"])
         if not self.has_revoke_permission(request):
             raise PermissionDenied
-        form = RevocationForm(request.POST)
+        form = WhyForm(request.POST)
         form.is_valid()
         keys = list(dict.fromkeys(form.cleaned_data.get("certificates", [])))
         if not keys or len(list(self._chosen(request, keys))) < len(keys):
@@ -152,12 +170,16 @@ class RevokingAdmin(IssuingAdmin):
             return redirect(self.url_of())
         if form.errors:
             return self._ask_for_reason(request, keys, form)
-        reason = RevocationReason(form.cleaned_data["reason"])
+        reason, ending = RevocationReason(form.cleaned_data["reason"]), list[Invitation]()
+        if form.cleaned_data["end_links"]:
+            ending, _ = _open_links(person(request), dict(self._chosen(request, keys)))
         if len(keys) > DIRECTLY:
-            return redirect(admin_url(_revoke_beside(actor(request), keys, reason)))
-        if len(keys) == 1:
-            return self._revoke_one(request, keys[0], reason)
-        return self._revoke_few(request, keys, reason)
+            return redirect(admin_url(_revoke_beside(actor(request), keys, reason, ending)))
+        revoke = self._revoke_one if len(keys) == 1 else self._revoke_few
+        done = revoke(request, keys, reason)
+        if sentence := _end_links(actor(request), ending):
+            messages.success(request, sentence)
+        return done
 
     def _chosen(
         self, request: HttpRequest, keys: list[int], condition: Q | None = None
@@ -167,8 +189,10 @@ class RevokingAdmin(IssuingAdmin):
         for start in range(0, len(keys), CHUNK):
             yield from rows.filter(pk__in=keys[start : start + CHUNK]).values_list("pk", "owner")
 
-    def _revoke_one(self, request: HttpRequest, key: int, reason: RevocationReason) -> HttpResponse:
-        chosen = self.get_queryset(request).get(pk=key)
+    def _revoke_one(
+        self, request: HttpRequest, keys: list[int], reason: RevocationReason
+    ) -> HttpResponse:
+        chosen = self.get_queryset(request).get(pk=keys[0])
         try:
             revocation.revoke(
                 actor=actor(request), certificate=chosen, reason=reason, at=timezone.now()
@@ -271,14 +295,70 @@ def planned_text(found: Certificate) -> str:
     return f"{minute(planned.at)}, by {planned.planned_by}: {planned.get_reason_display()}"
 
 
-def _revoke_beside(actor: str, keys: list[int], reason: RevocationReason) -> Any:
+def _open_links(
+    user: User, owners: dict[int, int | None]
+) -> tuple[list[Invitation], list[Invitation]]:
+    """Links that outlive these certificates, for the same people: those that `user` may end, and the
+    others. What was asked for with one of these certificates ends by itself."""
+    people, found = sorted({owner for owner in owners.values() if owner}), list[Invitation]()
+    for start in range(0, len(people), CHUNK):
+        rows = Invitation.objects.open(timezone.now()).filter(
+            user__in=people[start : start + CHUNK]
+        )
+        found += rows.select_related("user").order_by("user__username", "device")
+    ending, staying = list[Invitation](), list[Invitation]()
+    for link in found:
+        if link.asked_with_id not in owners:
+            may_end = may_issue(user) and may_manage(user, link.user)
+            (ending if may_end else staying).append(link)
+    return ending, staying
+
+
+def _said_of(links: list[Invitation]) -> str:
+    """Whose they are and how many, as the beginning of a sentence."""
+    people = {link.user_id: link.user for link in links}
+    if len(people) > 1:
+        return f"{len(people)} of these people have {len(links)} open enrolment links"
+    devices = ", ".join(link.device for link in links)
+    noun = "link" if len(links) == 1 else "links"
+    return "".join(
+        f"{user} has {len(links)} open enrolment {noun} ({devices})" for user in people.values()
+    )
+
+
+def _end_links(actor: str, links: Iterable[Invitation]) -> str:
+    """Each in a transaction of its own, not the revocation's: links are locked before the trail."""
+    ended, used, said = 0, 0, []
+    for link in links:
+        try:
+            enrolment.withdraw_link(actor=actor, invitation=link, at=timezone.now())
+            ended += 1
+        except StateError as error:
+            audit.record_refusal(error)
+            used += 1
+    if ended:
+        said.append(f"{ended} enrolment {'link has' if ended == 1 else 'links have'} ended.")
+    if used:
+        said.append(
+            f"{used} had been used or had ended before: look at these people's certificates."
+        )
+    return " ".join(said)
+
+
+def _revoke_beside(
+    actor: str, keys: list[int], reason: RevocationReason, links: list[Invitation]
+) -> Any:
     at = timezone.now()
 
     def work(progress: Progress) -> str:
+        ended = _end_links(
+            actor, links
+        )  # first: whoever stops the rest is not asked about them again
         done = revocation.revoke_many(
             actor=actor, certificates=keys, reason=reason, at=at, progress=progress
         )
-        return _sentence(done.revoked, reason) + (f" {_left(done.left)}" if done.left else "")
+        left = _left(done.left) if done.left else ""
+        return " ".join(filter(None, [_sentence(done.revoked, reason), left, ended]))
 
     return operations.start(actor=actor, title=f"Revoke {len(keys)} certificates", work=work, at=at)
 
@@ -293,9 +373,11 @@ def _left(number: int) -> str:
     return f"Left as they are, because revoked already or self-signed: {number}."
 
 
-def _reason_form(owners: dict[int, int | None], reason: RevocationReason) -> RevocationForm:
+def _reason_form(owners: dict[int, int | None], reason: RevocationReason) -> WhyForm:
     chosen = ",".join(str(key) for key in owners)
-    form = RevocationForm(initial={"certificates": chosen, "reason": reason.value})
-    if None not in owners.values():
+    form = WhyForm(initial={"certificates": chosen, "reason": reason.value})
+    if reason is RevocationReason.HOLD:
+        form.fields["reason"].widget = forms.HiddenInput()
+    elif None not in owners.values():
         form.fields["reason"].choices = RevocationReason.for_leaves()  # type: ignore[attr-defined]
     return form

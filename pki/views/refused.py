@@ -7,7 +7,7 @@ from django.shortcuts import render
 
 from pki import addresses
 from pki.description import describe
-from pki.models import Certificate
+from pki.models import Certificate, RevocationReason
 from pki.requests import client_chain
 
 
@@ -37,6 +37,7 @@ def _context(request: HttpRequest) -> dict[str, object]:
         "certificate": certificate,
         "moment": row and (row.revoked_at or row.not_after),
         "reason": row.get_revocation_reason_display() if row and row.revoked_at else "",
+        "is_on_hold": row is not None and row.revocation_reason == RevocationReason.HOLD,
         "enrol_url": addresses.url("enrol"),
         "main_url": addresses.url("main"),
     }

@@ -200,8 +200,8 @@ admin.site.unregister(Operation)
 
 @admin.register(Operation)
 class ExportingOperationAdmin(OperationAdmin):
-    def leads_to(self, request: HttpRequest, operation: Operation) -> str:
+    def leads_to(self, request: HttpRequest, operation: Operation) -> tuple[str, str]:
         made = exports.finished().filter(operation=operation).first()
         if made and may_export(request):
-            return admin_url(made)
+            return admin_url(made), "To the export"
         return super().leads_to(request, operation)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, QuerySet, Value, When
@@ -16,20 +16,14 @@ from django.utils.safestring import SafeString
 
 from chat import moderation
 from chat.errors import ChatError
-from chat.models import Report
-from pki.admin.base import ReadOnlyAdmin, column, identity_of
-from pki.admin.columns import badge, link, list_url, minute, unbroken
-from pki.identity import Identity
+from chat.models import Report, Room
+from pki.admin.base import ReadOnlyAdmin, column, identity_of, posted
+from pki.admin.columns import admin_url, badge, link, list_url, minute, unbroken
 from pki.models import AuditEntry
 
 State = Report.State
 TONES = {State.OPEN: "warn", State.UPHELD: "bad", State.DISMISSED: ""}
-DELETE = "delete"
-SETTLED = {
-    State.UPHELD: "The report is upheld.",
-    DELETE: "The report is upheld and the message deleted.",
-    State.DISMISSED: "The report is dismissed.",
-}
+SETTLED = {State.UPHELD: "The report is upheld.", State.DISMISSED: "The report is dismissed."}
 
 
 @admin.register(Report)
@@ -51,7 +45,12 @@ class ReportAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         settle = self.admin_site.admin_view(self.settle_view)
-        return [path("<int:pk>/settle/", settle, name="chat_report_settle"), *super().get_urls()]
+        delete = self.admin_site.admin_view(self.uphold_and_delete_view)
+        return [
+            path("<int:pk>/settle/", settle, name="chat_report_settle"),
+            path("<int:pk>/uphold-and-delete/", delete, name="chat_report_uphold_and_delete"),
+            *super().get_urls(),
+        ]
 
     def audit_words(self, obj: Report) -> str:
         return f"room:{obj.message.room.slug}"
@@ -97,6 +96,8 @@ class ReportAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         found = self._to_moderate(request, object_id)
         said = moderation.read_reported(actor=identity_of(request), report=found, at=timezone.now())
+        room = found.message.room
+        sees_rooms = self.admin_site.get_model_admin(Room).has_view_permission(request)
         return self.page(
             request,
             "project/report.html",
@@ -113,6 +114,7 @@ class ReportAdmin(ReadOnlyAdmin):
             trail=link(
                 list_url(AuditEntry, q=self.audit_words(found)), "What was done in this room"
             ),
+            room_link=link(admin_url(room), room) if sees_rooms else str(room),
             back_url=list_url(Report),
         )
 
@@ -123,8 +125,36 @@ class ReportAdmin(ReadOnlyAdmin):
         if verdict not in SETTLED:
             raise Http404
         try:
-            _settle(found, verdict, actor=identity_of(request), at=timezone.now())
-            messages.success(request, SETTLED[verdict])
+            moderation.settle_report(
+                actor=identity_of(request), report=found, state=State(verdict), at=timezone.now()
+            )
+            messages.success(request, SETTLED[State(verdict)])
+        except ChatError as error:
+            messages.error(request, str(error))
+        return redirect(list_url(Report))
+
+    def uphold_and_delete_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Asks first: what is deleted is gone for good."""
+        found = self._to_moderate(request, str(pk))
+        form = forms.Form(posted(request))
+        if not form.is_bound:
+            return self.page(
+                request,
+                "pki/console_form.html",
+                title="Uphold the report and delete the message?",
+                obj=found,
+                form=form,
+                intro=f"The message of {found.message.author} in {found.message.room} is gone for "
+                "good, with its files and earlier versions. Its room sees that it was removed, and "
+                "not that it was reported.",
+                button_text="Uphold and delete",
+                danger=True,
+            )
+        try:
+            moderation.uphold_and_delete(
+                actor=identity_of(request), report=found, at=timezone.now()
+            )
+            messages.success(request, "The report is upheld and the message deleted.")
         except ChatError as error:
             messages.error(request, str(error))
         return redirect(list_url(Report))
@@ -134,10 +164,3 @@ class ReportAdmin(ReadOnlyAdmin):
         if not self.may_moderate(request):
             raise PermissionDenied
         return found
-
-
-def _settle(report: Report, verdict: str, *, actor: Identity, at: dt.datetime) -> None:
-    if verdict == DELETE:
-        moderation.uphold_and_delete(actor=actor, report=report, at=at)
-    else:
-        moderation.settle_report(actor=actor, report=report, state=State(verdict), at=at)

@@ -71,6 +71,25 @@ def test_revocation_ends_access_on_the_very_next_request(device, at):
     assert whoami(alice)["user"] is None
 
 
+def test_holder_of_a_certificate_on_hold_keeps_it(device, at):
+    alice = Visitor(device.chain)
+    revocation.revoke(
+        actor="admin", certificate=device.certificate, reason="certificateHold", at=at
+    )
+
+    response = alice.get("/devices/")
+
+    assert response.status_code == 401
+    shown = response.content.decode()
+    assert "<title>Certificate on hold" in shown
+    assert "<h1>Your certificate is on hold</h1>" in shown
+    assert "Keep the certificate installed" in shown
+    assert "was revoked" not in shown
+    assert "enrolment link" not in shown
+    revocation.release(actor="admin", certificate=device.certificate, at=at)
+    assert alice.get("/devices/").status_code == 200
+
+
 def test_disabled_account_has_no_access(device, alice, at):
     visitor = Visitor(device.chain)
     assert visitor.get("/devices/").status_code == 200

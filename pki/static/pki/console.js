@@ -14,13 +14,25 @@ function offerCopy(button) {
   });
 }
 
-// A download leaves the page where it is, so the page itself says that something happened.
+// A download leaves the page where it is, so the page itself says that something happened, and
+// offers no more what works once. A refusal is a page of its own.
 function sayAfterSubmit(sentence) {
-  sentence.closest("form").addEventListener("submit", () => (sentence.hidden = false));
+  sentence.closest("form").addEventListener("submit", () => {
+    for (const time of sentence.querySelectorAll("[data-time]")) {
+      time.textContent = new Date().toISOString().slice(11, 16);
+    }
+    sentence.hidden = false;
+    // Not before the form is on its way: some browsers send none that is hidden.
+    setTimeout(() => {
+      for (const element of document.querySelectorAll("[data-until-submit]")) element.hidden = true;
+    });
+  });
 }
 
-// The theme shows what these are by icons and a placeholder alone; here they get names.
+// The theme shows what these are by icons and a placeholder alone, or by their place; here they get
+// names.
 function nameTheControls() {
+  document.getElementById("main")?.setAttribute("role", "main");
   document.getElementById("searchbar")?.setAttribute("aria-label", "Search this list");
   document.getElementById("searchbar-submit")?.setAttribute("aria-label", "Search");
   for (const icon of document.querySelectorAll(".material-symbols-outlined")) {

@@ -14,6 +14,7 @@ function show(page, facts) {
   part("outcome").textContent = facts.outcome;
   part("leads").hidden = !facts.leads_to;
   part("leads").querySelector("a").href = facts.leads_to;
+  part("leads-label").textContent = facts.leads_label;
   if (!facts.is_running) {
     page.querySelectorAll("[data-while-running]").forEach((element) => element.remove());
   }

@@ -7,12 +7,13 @@ import pytest
 from cryptography import x509
 from django.utils import timezone
 
-from pki import revocation
+from pki import enrolment, revocation
 from pki.admin import revoking
-from pki.models import Certificate, Endpoint, Operation, PlannedRevocation
+from pki.errors import StoppedError
+from pki.models import Certificate, Endpoint, Invitation, Operation, PlannedRevocation
 from tests.factories import make_device, make_server_certificate
 from tests.operations import finished
-from tests.pki.admin.conftest import said, text_of
+from tests.pki.admin.conftest import entry_of, said, text_of
 
 LIST = "/console/pki/certificate/"
 ADD = f"{LIST}add/"
@@ -135,9 +136,9 @@ def test_downloads_are_the_certificate(console, certificate):
 # --- Revoke ---------------------------------------------------------------------------------
 
 
-def confirmed(visitor, keys, reason="keyCompromise"):
+def confirmed(visitor, keys, reason="keyCompromise", **fields):
     joined = ",".join(str(key) for key in keys)
-    return visitor.post(f"{LIST}revoke/", {"certificates": joined, "reason": reason})
+    return visitor.post(f"{LIST}revoke/", {"certificates": joined, "reason": reason, **fields})
 
 
 def test_revoking_asks_for_a_reason_and_then_revokes(console, certificate):
@@ -242,6 +243,90 @@ def test_revoking_needs_the_right(clerk, pki, people):
     assert mine.revoked_at is not None
 
 
+# --- Links that outlive it ------------------------------------------------------------------
+
+
+def link_for(user, device="new phone", **fields):
+    link, _ = enrolment.invite(actor="eve", user=user, device=device, at=timezone.now(), **fields)
+    return link
+
+
+def are_open(*links):
+    found = Invitation.objects.open(timezone.now()).filter(pk__in=[link.pk for link in links])
+    return found.count() == len(links)
+
+
+def test_open_link_of_the_holder_is_told_and_ends_too(console, certificate, people):
+    link, other = link_for(people.bob), link_for(people.charlie)
+    asked = text_of(console.get(page(certificate, "revoke")))
+    assert "Bob has 1 open enrolment link (new phone)" in asked
+    assert "End it too" in asked
+    assert re.search(r'name="end_links"[^>]* checked', asked)
+
+    done = confirmed(console, [certificate.pk], end_links="on")
+
+    assert said(console, done)[1:] == ["1 enrolment link has ended."]
+    assert not are_open(link)
+    assert are_open(other)
+    entry = entry_of("invitation.withdrawn")
+    assert (entry.actor, entry.target, entry.detail["device"]) == ("admin", "bob", "new phone")
+
+
+def test_open_link_stays_where_the_box_is_not_ticked(console, certificate, people):
+    link = link_for(people.bob)
+    assert len(said(console, confirmed(console, [certificate.pk]))) == 1
+    assert are_open(link)
+
+
+def test_nothing_is_said_of_links_that_end_anyway(console, certificate, people):
+    link_for(people.bob, asked_with=certificate.pk)
+    used = link_for(people.bob, "old phone")
+    Invitation.objects.filter(pk=used.pk).update(redeemed_at=timezone.now())
+    assert 'name="end_links"' not in text_of(console.get(page(certificate, "revoke")))
+
+
+def test_link_that_was_used_meanwhile_is_told(console, certificate, people, monkeypatch):
+    link, revoke = link_for(people.bob), revocation.revoke
+
+    def slow(**facts):
+        Invitation.objects.filter(pk=link.pk).update(redeemed_at=timezone.now())
+        return revoke(**facts)
+
+    monkeypatch.setattr(revocation, "revoke", slow)
+    sentences = said(console, confirmed(console, [certificate.pk], end_links="on"))
+    assert "had been used" in sentences[1]
+    certificate.refresh_from_db()
+    assert certificate.revoked_at is not None
+
+
+def test_links_end_with_certificates_of_several_people(console, pki, people):
+    holders = (people.bob, people.charlie)
+    keys = [make_device(one, pki.issuing).certificate.pk for one in holders]
+    links = [link_for(people.bob), link_for(people.bob, "laptop"), link_for(people.charlie)]
+    listed = console.post(LIST, {"action": "revoke_selected", "_selected_action": keys})
+    assert "2 of these people have 3 open enrolment links" in text_of(listed)
+
+    done = confirmed(console, keys, end_links="on")
+
+    assert said(console, done)[1:] == ["3 enrolment links have ended."]
+    assert not any(map(are_open, links))
+
+
+def test_only_who_may_issue_ends_links(clerk, pki, people):
+    certificate = make_device(people.charlie, pki.issuing).certificate
+    link = link_for(people.charlie)
+    revoker = clerk("view_certificate", "revoke_certificate")
+    asked = text_of(revoker.get(page(certificate, "revoke")))
+    assert "Charlie has 1 open enrolment link (new phone) that you may not end" in asked
+    assert 'name="end_links"' not in asked
+
+    confirmed(revoker, [certificate.pk], end_links="on")
+
+    assert are_open(link)
+    certificate.refresh_from_db()
+    assert certificate.revoked_at is not None
+
+
 # --- Hold, release, plan, and very many -----------------------------------------------------
 
 
@@ -254,7 +339,10 @@ def buttons_of(console, certificate):
 def test_hold_and_release_by_buttons(console, certificate):
     assert buttons_of(console, certificate) == {"revoke", "hold", "plan-revocation"}
     asked = text_of(console.get(page(certificate, "hold")))
-    assert re.search(r'value="certificateHold"[^>]*checked', asked)
+    reasons = re.findall(r'<input type="(\w+)" name="reason" value="(\w+)"', asked)
+    assert reasons == [("hidden", "certificateHold")]
+    assert re.search(r"pause</span>\s*Put on hold\s*</button>", asked)
+    assert "bg-red-600" not in asked.split('name="reason"')[1]
     done = confirmed(console, [certificate.pk], "certificateHold")
     assert said(console, done) == ["1 certificate is on hold, and the CRL is published."]
     assert buttons_of(console, certificate) == {"revoke", "release", "plan-revocation"}
@@ -313,9 +401,28 @@ def test_very_many_are_revoked_beside_the_console(console, pki, people, monkeypa
     assert "Revoke 5 certificates" in listed
     assert "And 3 more" in listed
 
-    started = confirmed(console, keys, "superseded")
+    link = link_for(people.bob)
+    started = confirmed(console, keys, "superseded", end_links="on")
 
     operation = finished(Operation.objects.get())
     assert started.url == f"/console/pki/operation/{operation.pk}/change/"
-    assert operation.outcome == "5 certificates are revoked, and the CRL is published."
+    revoked, ended = "5 certificates are revoked, and the CRL is published.", "1 enrolment link has"
+    assert operation.outcome == f"{revoked} {ended} ended."
+    assert not are_open(link)
     assert of_bob().filter(revoked_at__isnull=True).count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_links_end_also_where_the_rest_is_stopped(console, pki, people, monkeypatch):
+    def stopped(**facts):
+        raise StoppedError(1, 2)
+
+    monkeypatch.setattr(revoking, "DIRECTLY", 1)
+    monkeypatch.setattr(revocation, "revoke_many", stopped)
+    keys = [make_device(one, pki.issuing).certificate.pk for one in (people.bob, people.charlie)]
+    link = link_for(people.bob)
+
+    confirmed(console, keys, end_links="on")
+
+    assert finished(Operation.objects.get()).state == "stopped"
+    assert not are_open(link)

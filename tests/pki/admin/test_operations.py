@@ -62,6 +62,7 @@ def test_state_of_an_operation_is_told_to_its_page(console, operation):
         "is_to_stop": False,
         "is_running": True,
         "leads_to": "",
+        "leads_label": "",
     }
 
 
@@ -93,11 +94,15 @@ def test_operation_is_asked_to_stop_by_a_button(console, operation):
     assert "It stops after the piece it is at." in text_of(console.get(page_of(operation)))
 
 
-def test_operation_that_has_ended_cannot_be_stopped(console, operation):
+def test_operation_that_has_just_ended_says_so_on_its_page(console, operation):
     Operation.objects.update(state="done")
     refused = console.post(f"{OPERATIONS}{operation.pk}/stop/")
-    assert refused.status_code == 409
-    assert "ended already" in text_of(refused)
+    assert said(console, refused) == ["This operation has ended already."]
+    assert refused.url == page_of(operation)
+    entry = entry_of("operation.stop.refused")
+    assert (entry.actor, entry.target) == ("admin", "Revoke 200 certificates")
+    operation.refresh_from_db()
+    assert not operation.is_to_stop
 
 
 def test_stranger_neither_sees_nor_stops_an_operation(clerk, operation):

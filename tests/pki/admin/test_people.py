@@ -4,6 +4,7 @@ import html
 import re
 
 import pytest
+from django.contrib.auth.models import Group
 
 from pki import enrolment
 from pki.models import AuditEntry, Invitation, TrustStore, User
@@ -55,6 +56,18 @@ def test_list_is_filtered_and_searched(console, pki, people, query, expected):
     found = console.get(f"{PEOPLE}?{query}").context["cl"].queryset
 
     assert {person.username for person in found} == expected
+
+
+def test_page_says_that_there_are_no_groups_and_where_to_make_one(console, people):
+    shown = text_of(console.get(page(people.bob)))
+    assert 'No groups yet. <a class="sg-link" href="/console/auth/group/add/">Make one</a>' in shown
+    assert "What somebody may do there" not in shown
+
+    Group.objects.create(name="Clerks")
+
+    shown = text_of(console.get(page(people.bob)))
+    assert "No groups yet" not in shown
+    assert "What somebody may do there" in shown
 
 
 # --- Create and change ----------------------------------------------------------------------

@@ -122,7 +122,7 @@ def test_one_is_ended_after_a_question(console, process, people):
 def test_all_of_a_person_are_ended(console, process, people):
     rows = [make_connection(process, people.alice) for _ in range(3)]
     bob = make_connection(process, people.bob)
-    assert "<span>3</span>" in text_of(console.get(page_of(rows[0], "end-all")))
+    assert "<dd>3</dd>" in text_of(console.get(page_of(rows[0], "end-all")))
     answer = console.post(page_of(rows[0], "end-all"))
     assert said(console, answer) == ["3 connections of Alice are being ended."]
     assert LiveConnection.objects.filter(is_to_end=True).count() == 3

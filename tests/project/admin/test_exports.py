@@ -207,4 +207,5 @@ def test_one_of_another_machine_says_so(console, den, home):
 def test_operation_leads_to_what_it_made(console, den):
     path = f"/console/pki/operation/{den.operation_id}/"
     assert f'href="{page(den)}"' in text_of(console.get(f"{path}change/"))
-    assert console.get(f"{path}state/").json()["leads_to"] == page(den)
+    watched = console.get(f"{path}state/").json()
+    assert (watched["leads_to"], watched["leads_label"]) == (page(den), "To the export")

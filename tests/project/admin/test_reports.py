@@ -72,14 +72,33 @@ def test_who_may_moderate_settles_a_report_once(clerk, reported, state):
 DELETE = "Uphold and delete the message"
 
 
+def delete_page(report):
+    return f"{LIST}{report.pk}/uphold-and-delete/"
+
+
+def test_page_leads_to_the_room_for_who_may_see_rooms(clerk, reported):
+    room = (
+        f'<a class="sg-link" href="/console/chat/room/{reported.message.room_id}/change/">Den</a>'
+    )
+    assert room in text_of(clerk("moderate_report", "view_room").get(page(reported)))
+    shown = text_of(clerk("moderate_report").get(page(reported)))
+    assert "in Den (den)." in shown
+    assert "/console/chat/room/" not in shown
+
+
 def test_who_may_moderate_upholds_and_deletes(clerk, reported):
     visitor = clerk("moderate_report")
     assert DELETE in text_of(visitor.get(page(reported)))
-    settle = f"{LIST}{reported.pk}/settle/"
+    asked = text_of(visitor.get(delete_page(reported)))
+    assert "The message of Alice in Den is gone for good" in asked
+    assert f'action="{LIST}' not in asked
+    assert visitor.post(f"{LIST}{reported.pk}/settle/", {"state": "delete"}).status_code == 404
+    assert Message.objects.get().is_there
 
-    assert said(visitor, visitor.post(settle, {"state": "delete"})) == [
-        "The report is upheld and the message deleted."
-    ]
+    done = visitor.post(delete_page(reported))
+
+    assert said(visitor, done) == ["The report is upheld and the message deleted."]
+    assert said(visitor, visitor.post(delete_page(reported)))
     reported.refresh_from_db()
     assert (reported.state, reported.message.is_there) == ("upheld", False)
     entry = entry_of("room.message_deleted")
@@ -91,8 +110,8 @@ def test_who_may_moderate_upholds_and_deletes(clerk, reported):
 
 def test_right_to_look_deletes_nothing(clerk, reported):
     visitor = clerk("view_report", "view_room", "change_room")
-    settle = f"{LIST}{reported.pk}/settle/"
-    assert visitor.post(settle, {"state": "delete"}).status_code == 404
+    assert visitor.get(delete_page(reported)).status_code == 404
+    assert visitor.post(delete_page(reported)).status_code == 404
     assert Message.objects.get().is_there
 
 
@@ -121,5 +140,5 @@ def test_page_says_who_can_delete_the_message(console, reported, room, sentence)
     shown = text_of(console.get(page(reported)))
     assert sentence in shown
     assert DELETE not in shown
-    assert console.post(f"{LIST}{reported.pk}/settle/", {"state": "delete"}).status_code == 302
+    assert said(console, console.post(delete_page(reported)))
     assert Message.objects.get().is_there

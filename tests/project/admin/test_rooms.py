@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 
 import pytest
@@ -48,6 +49,27 @@ def test_page_names_things_as_people_do(console, den):
     for words in ("Slug", "Last seq", "Slow seconds"):
         assert words not in page
     assert "Last number" in text_of(console.get("/console/chat/room/"))
+
+
+def test_list_tells_of_legal_holds_and_retention(console, den):
+    def rows(query=""):
+        return text_of(console.get(f"/console/chat/room/{query}")).split("</thead>")[1]
+
+    plain = rows()
+    assert ">on hold<" not in plain
+    assert re.search(r"field-retention[^>]*>\s*for good\s*<", plain)
+    Room.objects.create(slug="case", name="Case", legal_hold="Case 7", retention_days=30)
+
+    shown = rows()
+
+    assert shown.count(">on hold<") == 1
+    assert "Case 7" not in shown
+    assert "30 days" in shown
+    for query in ("?hold=yes", "?retention=yes"):
+        assert "den" not in re.findall(r"field-address[^>]*>\s*(\w+)", rows(query))
+        assert "case" in re.findall(r"field-address[^>]*>\s*(\w+)", rows(query))
+    for query in ("?hold=no", "?retention=no"):
+        assert re.findall(r"field-address[^>]*>\s*(\w+)", rows(query)) == ["den"]
 
 
 def test_export_needs_its_right(clerk, den, settings, tmp_path):
